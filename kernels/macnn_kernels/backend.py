@@ -1,0 +1,96 @@
+"""Which implementation of an operator runs here, and why.
+
+CUDA tensors take the Triton kernels, everything else the plain PyTorch reference. The environment
+variable `MACNN_KERNELS` (auto, triton, reference), or `select`, decides by hand. Under
+`TRITON_INTERPRET=1` the Triton kernels also run on CPU tensors, when asked for by name.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+import torch
+
+Mode = Literal["auto", "triton", "reference"]
+
+_selected: Mode | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The implementation chosen and the reason for it, in words."""
+
+    use_triton: bool
+    reason: str
+
+
+def mode() -> Mode:
+    """The mode in force: what `select` set, else `MACNN_KERNELS`, else auto.
+
+    Raises:
+        ValueError: `MACNN_KERNELS` is none of auto, triton, reference.
+    """
+    if _selected is not None:
+        return _selected
+    return _checked(os.environ.get("MACNN_KERNELS", "auto"))
+
+
+def select(name: str | None) -> None:
+    """Set the mode for this process; None goes back to `MACNN_KERNELS`.
+
+    Raises:
+        ValueError: `name` is none of auto, triton, reference.
+    """
+    global _selected
+    _selected = None if name is None else _checked(name)
+
+
+@contextmanager
+def selected(name: str) -> Iterator[None]:
+    """`select` for the length of a with block."""
+    before = _selected
+    select(name)
+    try:
+        yield
+    finally:
+        select(before)
+
+
+def choose(device: torch.device) -> Choice:
+    """Choose the implementation for tensors on `device`.
+
+    Raises:
+        ValueError: Triton was asked for by name where it cannot run.
+    """
+    wanted = mode()
+    if wanted == "reference":
+        return Choice(False, "the reference was asked for")
+    if wanted == "triton":
+        if find_spec("triton") is None:
+            raise ValueError("kernels: triton was asked for but is not installed")
+        if device.type != "cuda" and not interpreted():
+            raise ValueError(
+                f"kernels: triton was asked for, but the tensors are on {device.type}; "
+                "use auto, or TRITON_INTERPRET=1 to interpret the kernels on the CPU"
+            )
+        return Choice(True, "triton was asked for")
+    if device.type != "cuda":
+        return Choice(False, f"Triton kernels need a CUDA device, the tensors are on {device.type}")
+    if find_spec("triton") is None:
+        return Choice(False, "triton is not installed")
+    return Choice(True, "the tensors are on a CUDA device")
+
+
+def interpreted() -> bool:
+    """Whether Triton kernels are interpreted on the CPU (`TRITON_INTERPRET=1`)."""
+    return os.environ.get("TRITON_INTERPRET", "0") == "1"
+
+
+def _checked(name: str) -> Mode:
+    for known in get_args(Mode):
+        if name == known:
+            return known
+    raise ValueError(f"kernels: unknown mode '{name}'; choose from {', '.join(get_args(Mode))}")

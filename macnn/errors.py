@@ -1,0 +1,50 @@
+"""The errors a user can meet, each with the exit code of the command that meets it.
+
+A message is one line that names the thing and the remedy; `hint` carries the remedy.
+Anything that is not a `MacnnError` is a bug (exit code 1).
+"""
+
+
+class MacnnError(Exception):
+    """An error that is the input's or the machine's, not the program's."""
+
+    exit_code = 1
+
+    def __init__(self, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{problem}; {hint}" if hint else problem)
+
+
+class UsageError(MacnnError):
+    """An option, a configuration key or a combination of them that makes no sense."""
+
+    exit_code = 2
+
+
+class DataError(MacnnError):
+    """A data set that is missing, incomplete or unreadable."""
+
+    exit_code = 3
+
+
+class CheckpointError(MacnnError):
+    """A checkpoint or weights file that is missing, damaged or of the wrong kind."""
+
+    exit_code = 4
+
+
+class NonFiniteError(MacnnError):
+    """A loss or gradient that became NaN or infinite."""
+
+    exit_code = 5
+
+
+class DeviceMemoryError(MacnnError):
+    """The device ran out of memory."""
+
+    exit_code = 6
+
+
+class DiskError(MacnnError):
+    """A file could not be written."""
+
+    exit_code = 7

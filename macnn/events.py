@@ -1,0 +1,53 @@
+"""How the library speaks: it emits events, and never prints.
+
+The command line renders them (rich), the run folder records them (JSONL), a test collects them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of `total` units of `task` are finished; `figures` is the newest state of play."""
+
+    task: str
+    done: int
+    total: int
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Figures worth keeping, at an optimiser `step`, from a `phase` such as "grouping"."""
+
+    phase: str
+    step: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A sentence for the user."""
+
+    level: Literal["info", "warning"]
+    text: str
+
+
+Event = Progress | Metrics | Notice
+Listener = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """Listen to nothing."""
+
+
+def track(items: Iterable[T], task: str, total: int, listen: Listener) -> Iterator[T]:
+    """Yield `items`, emitting `Progress` for `task` before the first and after each one."""
+    listen(Progress(task, 0, total))
+    for done, item in enumerate(items, start=1):
+        yield item
+        listen(Progress(task, done, total))
