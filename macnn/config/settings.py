@@ -1,0 +1,200 @@
+"""Every setting of macnn: its type, default, unit and where the default comes from.
+
+The command line builds its options from this file, so a setting is described once.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+FolderOrFile = Annotated[Path, PlainSerializer(str, return_type=str)]
+
+
+def setting(default: Any, flag: str, text: str, *, source: str = "ours", **limits: Any) -> Any:
+    """Declare a setting: its default, its flag, what it is (with unit), and who says so."""
+    return Field(
+        default, description=text, json_schema_extra={"flag": flag, "source": source}, **limits
+    )
+
+
+class Section(BaseModel):
+    """A table of the configuration file; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class DataSettings(Section):
+    """Which images, and how they reach the network."""
+
+    root: FolderOrFile | None = setting(
+        None, "--data", "Folder of the data set, in the CUB-200-2011 layout."
+    )
+    image_size: int = setting(
+        224, "--img-size", "Side of the square network input, in pixels.", source="paper: 448", ge=16
+    )
+    resize_mode: Literal["crop", "pad", "squash"] = setting(
+        "squash",
+        "--resize-mode",
+        "How a photograph becomes square: crop the centre of the short side (loses the ends), "
+        "pad with the mean colour (loses resolution), squash (changes proportions).",
+    )
+    augment: Literal["none", "flip", "strong"] = setting(
+        "strong",
+        "--augment",
+        "Training augmentation: none; flip (the paper's); strong (random resized crop, flip, "
+        "colour jitter).",
+    )
+    batch_size: int = setting(16, "--batch-size", "Images per optimiser step.", ge=1)
+    workers: int = setting(0, "--workers", "Loader processes; 0 loads in the main process.", ge=0)
+    validation: float = setting(
+        0.1,
+        "--validation",
+        "Share of the training images, per class, held out for validation; 0 for none.",
+        ge=0,
+        lt=1,
+    )
+    split_seed: int = setting(0, "--split-seed", "Seed of the validation split.", ge=0)
+
+
+class ModelSettings(Section):
+    """The network."""
+
+    backbone: str = setting(
+        "tiny", "--backbone", "'tiny' (packaged) or any torchvision classification network by name."
+    )
+    tap: str | None = setting(
+        None,
+        "--tap",
+        "Node of the backbone whose output is the feature map; by default the last spatial one "
+        "(for VGG the ReLU before the last pooling, as in the paper).",
+    )
+    weights: str | None = setting(
+        None,
+        "--weights",
+        "Backbone weights: a .safetensors or .pth file, 'imagenet' (torchvision's own, downloaded "
+        "once), or 'none' for random ones; 'tiny' brings its own.",
+    )
+    parts: int = setting(
+        4, "--parts", "Number of parts N; 0 is the global-average-pool baseline.", ge=0, le=16
+    )
+    hidden: int | None = setting(
+        None,
+        "--hidden",
+        "Hidden width of the channel-grouping layers; by default the number of channels.",
+        source="released network",
+        ge=1,
+    )
+    activation: Literal["sigmoid", "softplus_tanh"] = setting(
+        "sigmoid", "--activation", "Squashing g of the attention maps.", source="paper: sigmoid"
+    )
+    power: float = setting(
+        8.0,
+        "--power",
+        "Exponent of the squashed response; larger is sharper.",
+        source="paper: 1; released network: 4",
+        gt=0,
+    )
+    gain: float = setting(
+        1.0,
+        "--gain",
+        "Standard deviation of a part's response in front of the squashing, after the measured "
+        "feature scale.",
+        gt=0,
+    )
+
+
+class PretrainSettings(Section):
+    """Part pre-training: clustering, and fitting the grouping layers to the clusters."""
+
+    restarts: int = setting(64, "--restarts", "k-means restarts; the best inertia wins.", ge=1)
+    fit_steps: int = setting(
+        300, "--fit-steps", "Steps that fit the grouping layers to the indicators.", ge=1
+    )
+    fit_rate: float = setting(1e-3, "--fit-rate", "Adam learning rate of that fit.", gt=0)
+
+
+class TrainSettings(Section):
+    """Alternating optimisation (PAPER.md 7)."""
+
+    rounds: int = setting(6, "--rounds", "Alternations at most.", ge=1)
+    epochs: int = setting(
+        2, "--epochs", "Epochs of each convolution phase; the baseline trains rounds x epochs.", ge=1
+    )
+    grouping_steps: int = setting(
+        20, "--grouping-steps", "Steps of each grouping phase at most; 0 skips it.", ge=0
+    )
+    tolerance: float = setting(
+        0.0,
+        "--tolerance",
+        "Stop alternating when neither loss changes by more than this share over a round; 0 never.",
+        ge=0,
+    )
+    rate: float = setting(0.01, "--rate", "Base learning rate (SGD).", source="third party", gt=0)
+    conv_multiplier: float = setting(
+        0.1, "--conv-multiplier", "Rate of the convolutions over the base rate.",
+        source="released network", ge=0,
+    )
+    grouping_rate: float = setting(
+        1e-5, "--grouping-rate", "Adam learning rate of the grouping phase.", gt=0
+    )
+    momentum: float = setting(0.9, "--momentum", "SGD momentum.", source="third party", ge=0, lt=1)
+    weight_decay: float = setting(
+        5e-4, "--weight-decay", "SGD weight decay.", source="third party", ge=0
+    )
+    distance_weight: float = setting(
+        1.0, "--distance-weight", "Weight of Dis in L_cng.", source="paper: 1", ge=0
+    )
+    distance_unit: Literal["map", "cell"] = setting(
+        "map",
+        "--distance-unit",
+        "Unit of length in Dis: the longer side of the map, or one cell.",
+        source="silent in the paper",
+    )
+    diversity_weight: float = setting(
+        2.0, "--diversity-weight", "Weight lambda of Div in L_cng.", source="paper: 2", ge=0
+    )
+    margin: float = setting(0.02, "--margin", "Margin of Div.", source="paper", ge=0)
+    conv_grouping_weight: float = setting(
+        0.1,
+        "--conv-grouping-weight",
+        "Weight of L_cng beside L_cls in the convolution phase; the paper's 0 lets the maps drift "
+        "together.",
+        ge=0,
+    )
+    part_features: Literal["normalised", "plain"] = setting(
+        "normalised",
+        "--part-features",
+        "Part features in front of the classifiers: at unit root mean square, or as pooled.",
+    )
+
+
+class RunSettings(Section):
+    """Where and how a run happens."""
+
+    output: FolderOrFile | None = setting(None, "--output", "Run folder to write.")
+    seed: int = setting(0, "--seed", "Seed of everything random.", ge=0)
+    device: str = setting("auto", "--device", "auto, cpu, cuda or cuda:N.")
+    threads: int | None = setting(None, "--threads", "CPU threads; by default PyTorch's.", ge=1)
+    kernels: Literal["auto", "triton", "reference"] = setting(
+        "auto", "--kernels", "Implementation of the operators."
+    )
+
+
+class Settings(Section):
+    """All settings, section by section as in a configuration file."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    pretrain: PretrainSettings = PretrainSettings()
+    train: TrainSettings = TrainSettings()
+    run: RunSettings = RunSettings()
+
+
+def paths() -> dict[str, Any]:
+    """Every setting by its dotted path, such as `data.image_size`, to its pydantic field."""
+    found = {}
+    for section, outer in Settings.model_fields.items():
+        fields = outer.annotation.model_fields  # type: ignore[union-attr]
+        found.update({f"{section}.{name}": field for name, field in fields.items()})
+    return found

@@ -1,0 +1,127 @@
+"""Batches in an order, and with an augmentation, that (seed, epoch, position) fully decide."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from macnn.data.images import read_image
+from macnn.data.samples import ImageSet
+
+Draw = tuple[int, int]  # (epoch, sample): the same draw is augmented the same way
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images as the network sees them, and how they came about.
+
+    images: uint8 (B, 3, S, S). labels: int64 (B,). samples: int64 (B,), indices into the image set.
+    frames: float32 (B, 2, 2), rows (scale, shift) for x and y: network = stored * scale + shift.
+    """
+
+    images: Tensor
+    labels: Tensor
+    samples: Tensor
+    frames: Tensor
+
+    def pin_memory(self) -> "Batch":
+        """Called by the DataLoader when batches go to a CUDA device."""
+        return Batch(*(tensor.pin_memory() for tensor in self._tensors()))
+
+    def to(self, device: torch.device) -> "Batch":
+        """Copy to `device`, without waiting."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self._tensors()))
+
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.images, self.labels, self.samples, self.frames
+
+
+class Photographs(Dataset[Batch]):
+    """The images of a data set through a geometry, seeded per draw."""
+
+    def __init__(self, images: ImageSet, geometry: v2.Transform, seed: int) -> None:
+        self.images = images
+        self.geometry = geometry
+        self.seed = seed
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        """Decode and transform one image; the result is a batch of one."""
+        epoch, index = draw
+        sample = self.images.samples[index]
+        stored = read_image(sample.path)
+        height, width = stored.shape[-2:]
+        # Two corners travel with the pixels; where they land is the frame.
+        corners = torch.tensor([[0.0, 0.0], [width, height]])
+        points = tv_tensors.KeyPoints(corners, canvas_size=(height, width))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_mix(self.seed, epoch, index))
+            image, moved = self.geometry(tv_tensors.Image(stored), points)
+        scale = (moved[1] - moved[0]) / corners[1]
+        return Batch(
+            images=image.as_subclass(Tensor).unsqueeze(0),
+            labels=torch.tensor([sample.label]),
+            samples=torch.tensor([index]),
+            frames=torch.stack((scale, moved[0]), dim=1).as_subclass(Tensor).unsqueeze(0),
+        )
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Batches over a data set, epoch by epoch, from any offset."""
+
+    photographs: Photographs
+    batch_size: int
+    shuffle: bool = False
+    workers: int = 0
+    pin_memory: bool = False
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return -(-len(self.photographs.images.samples) // self.batch_size)
+
+    def epoch(self, number: int = 0, offset: int = 0) -> Iterator[Batch]:
+        """The batches of epoch `number`, without the first `offset` ones."""
+        count = len(self.photographs.images.samples)
+        generator = torch.Generator().manual_seed(_mix(self.photographs.seed, number, count))
+        order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
+        draws = [[(number, int(i)) for i in group] for group in order.split(self.batch_size)]
+        return iter(
+            DataLoader(
+                self.photographs,
+                batch_sampler=draws[offset:],
+                num_workers=self.workers,
+                collate_fn=_collate,
+                pin_memory=self.pin_memory,
+                generator=generator,  # or the loader would draw from the global generator
+            )
+        )
+
+
+def unframe(points: Tensor, frames: Tensor) -> Tensor:
+    """Map points (B, N, 2) in network pixels back to pixels of the stored images."""
+    scale, shift = frames[:, None, :, 0], frames[:, None, :, 1]
+    return (points - shift) / scale
+
+
+def _collate(items: list[Batch]) -> Batch:
+    return Batch(
+        images=torch.cat([item.images for item in items]),
+        labels=torch.cat([item.labels for item in items]),
+        samples=torch.cat([item.samples for item in items]),
+        frames=torch.cat([item.frames for item in items]),
+    )
+
+
+def _mix(*numbers: int) -> int:
+    """Mix integers into one 63-bit seed (splitmix64 finaliser), so that neighbours differ."""
+    state = 0
+    for number in numbers:
+        state = (state ^ number) + 0x9E3779B97F4A7C15 & (1 << 64) - 1
+        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & (1 << 64) - 1
+        state = (state ^ state >> 27) * 0x94D049BB133111EB & (1 << 64) - 1
+        state ^= state >> 31
+    return state >> 1

@@ -1,0 +1,55 @@
+"""From a stored photograph to the square network input, boxes and keypoints following.
+
+Built from torchvision.transforms.v2, whose geometry moves keypoints with the pixels.
+"""
+
+from typing import Literal
+
+import torch
+from torchvision.transforms import v2
+
+ResizeMode = Literal["crop", "pad", "squash"]
+Augment = Literal["none", "flip", "strong"]
+
+
+def geometry(size: int, mode: ResizeMode, augment: Augment = "none") -> v2.Transform:
+    """Geometry and colour on uint8 images: any size in, `size` x `size` out.
+
+    `crop` scales the short side to `size` and takes the centre (a random place along the long side
+    when augmenting); `pad` adds grey to the short side first; `squash` scales both sides freely.
+    """
+    steps: list[v2.Transform] = []
+    if augment == "strong":
+        steps += [
+            v2.RandomResizedCrop(size, scale=(0.5, 1.0), ratio=(3 / 4, 4 / 3), antialias=True),
+            v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
+        ]
+    elif mode == "squash":
+        steps.append(v2.Resize((size, size), antialias=True))
+    elif mode == "pad":
+        steps += [PadToSquare(), v2.Resize((size, size), antialias=True)]
+    else:
+        crop = v2.CenterCrop(size) if augment == "none" else v2.RandomCrop(size)
+        steps += [v2.Resize(size, antialias=True), crop]
+    if augment != "none":
+        steps.append(v2.RandomHorizontalFlip())
+    return v2.Compose(steps)
+
+
+class PadToSquare(v2.Transform):
+    """Pad the short side with mid-grey, evenly."""
+
+    def make_params(self, flat_inputs: list[object]) -> dict[str, object]:
+        """Work out the padding from the size of the inputs."""
+        height, width = v2.functional.get_size(flat_inputs[0])[-2:]
+        across, down = max(height - width, 0), max(width - height, 0)
+        return {"padding": [across // 2, down // 2, across - across // 2, down - down // 2]}
+
+    def transform(self, inpt: object, params: dict[str, object]) -> object:
+        """Pad one image, box or set of keypoints."""
+        return self._call_kernel(v2.functional.pad, inpt, fill=127, **params)
+
+
+def normalise(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """Scale uint8 images (B, 3, S, S) to floats of the mean and std (3, 1, 1) a backbone expects."""
+    return (images.to(mean.dtype) / 255 - mean) / std
