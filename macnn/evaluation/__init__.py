@@ -1,0 +1,1 @@
+"""How good the classifier is, where the parts land, and whether they stay apart."""

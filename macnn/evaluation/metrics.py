@@ -1,0 +1,126 @@
+"""Accuracy per part and joint, confusion, calibration.
+
+The joint prediction of MA-CNN sums the logits of the part classifiers; its probabilities are the
+softmax of that sum, and everything not said to be a part's is the joint prediction's.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torchmetrics.functional.classification import (
+    multiclass_calibration_error,
+    multiclass_confusion_matrix,
+)
+
+from macnn.errors import DataError, NonFiniteError
+from macnn_kernels import checks
+
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares of images in [0, 1]; `standard_error` is that of `top1`, sqrt(p (1 - p) / images).
+
+    `top5` takes all classes where there are fewer than five, and is then 1.
+    """
+
+    top1: float
+    top5: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What `classification_report` found.
+
+    Attributes:
+        images: Number of images.
+        class_names: One name per class.
+        joint: Accuracy of the summed logits.
+        parts: Accuracy of each part alone.
+        per_class: Joint top-1 of each class, None for a class without images.
+        confusion: Number of images per true class (row) and predicted class (column).
+        calibration_error: Expected calibration error of the joint prediction, 15 equal bins: mean
+            distance between confidence and accuracy, weighted by the images in a bin.
+    """
+
+    images: int
+    class_names: tuple[str, ...]
+    joint: Accuracy
+    parts: tuple[Accuracy, ...]
+    per_class: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    calibration_error: float
+
+    def values(self) -> dict[str, float]:
+        """The figures to log, by name; `a/b` is series b of figure a."""
+        return {
+            "accuracy/joint": self.joint.top1,
+            **{f"accuracy/part {i}": part.top1 for i, part in enumerate(self.parts, start=1)},
+            "top5": self.joint.top5,
+            "calibration_error": self.calibration_error,
+        }
+
+
+def classification_report(
+    part_logits: Tensor, labels: Tensor, class_names: Sequence[str]
+) -> Classification:
+    """Measure the classifiers of the parts, and their sum, on labelled images.
+
+    Args:
+        part_logits: (n, N, K) logits of N part classifiers (N = 1 for a network without parts) over
+            K >= 2 classes; any floating-point dtype and device.
+        labels: (n,) int64 class of each image, on the same device.
+        class_names: K names.
+
+    Raises:
+        ValueError: The shapes do not fit each other.
+        DataError: There is no image.
+        NonFiniteError: A logit is NaN or infinite.
+    """
+    checks.rank("part_logits", part_logits, "n, N, K")
+    images, _, classes = part_logits.shape
+    checks.shape("labels", labels, (images,), "one per row of part_logits")
+    if len(class_names) != classes:
+        raise ValueError(f"class_names: {len(class_names)} names for {classes} classes")
+    if images == 0:
+        raise DataError("no images to evaluate", hint="choose a split that has some")
+    part_logits = part_logits.float()
+    if not part_logits.isfinite().all():
+        raise NonFiniteError(
+            "the network's logits are not finite", hint="evaluate an earlier checkpoint"
+        )
+
+    joint = part_logits.sum(1)
+    confusion = multiclass_confusion_matrix(_ranking(joint)[:, 0], labels, classes).cpu()
+    per_class = confusion.diagonal() / confusion.sum(1)
+    calibration = multiclass_calibration_error(
+        joint.softmax(-1), labels, classes, n_bins=CALIBRATION_BINS
+    )
+    return Classification(
+        images=images,
+        class_names=tuple(class_names),
+        joint=_accuracy(joint, labels),
+        parts=tuple(_accuracy(logits, labels) for logits in part_logits.unbind(1)),
+        per_class=tuple(None if math.isnan(share) else share for share in per_class.tolist()),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        calibration_error=calibration.item(),
+    )
+
+
+def _ranking(logits: Tensor) -> Tensor:
+    """Up to five classes with the largest logits (n, K), best first: (n, min(5, K))."""
+    return logits.topk(min(5, logits.shape[1])).indices
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> Accuracy:
+    hits = (_ranking(logits) == labels[:, None]).cpu()
+    top1 = hits[:, 0].double().mean().item()
+    return Accuracy(
+        top1=top1,
+        top5=hits.any(1).double().mean().item(),
+        standard_error=math.sqrt(top1 * (1 - top1) / len(labels)),
+    )
