@@ -1,0 +1,113 @@
+"""The one place where Triton kernels start.
+
+A launcher in `op.py` names a kernel, its grid, its arguments and its candidate configurations, the
+default for this shape class first:
+
+    launch(kernels.forward, lambda blocks: (triton.cdiv(n, blocks["BLOCK_C"]),),
+           x, y, n, x.stride(0), configs=_configs(n), ACTIVATION=0)
+
+Tensors and numbers are passed in the order of the kernel's parameters, constexprs by name. Every
+grid axis but the first is limited to 65535 on CUDA, so large counts belong on the first. An empty
+grid starts nothing.
+
+The default runs as it is. With `MACNN_AUTOTUNE=1` all candidates are timed once per combination of
+dtypes, numbers and constexprs, and the fastest runs from then on. A kernel that adds to its output
+must offer one candidate only, since timing runs it many times.
+
+`recorded` collects launches instead of starting them, for `macnn_kernels.aot` to compile.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Config:
+    """Block sizes, by constexpr name, and scheduling of one kernel."""
+
+    blocks: Mapping[str, int]
+    num_warps: int = 4
+    num_stages: int = 2
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel start: what runs, on which arguments, in which configuration."""
+
+    kernel: Any
+    args: tuple[Any, ...]
+    constants: Mapping[str, Any]
+    config: Config
+
+    def start(self, grid: tuple[int, ...]) -> None:
+        """Start the kernel on the current device."""
+        self.kernel[grid](
+            *self.args,
+            **self.constants,
+            **self.config.blocks,
+            num_warps=self.config.num_warps,
+            num_stages=self.config.num_stages,
+        )
+
+
+Grid = Callable[[Mapping[str, int]], tuple[int, ...]]
+
+_record: list[Launch] | None = None
+_fastest: dict[tuple[Any, ...], Config] = {}
+
+
+def launch(
+    kernel: Any,  # noqa: ANN401 - a triton.JITFunction, which is untyped
+    grid: Grid,
+    *args: Tensor | float | None,
+    configs: Sequence[Config],
+    **constants: int | bool,
+) -> None:
+    """Start `kernel` on the device of its first tensor; see the module's docstring."""
+    candidates = [Launch(kernel, args, constants, config) for config in configs]
+    if _record is not None:
+        _record.append(candidates[0])
+        return
+    if 0 in grid(configs[0].blocks):
+        return
+    device = next(arg.device for arg in args if isinstance(arg, Tensor))
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        chosen = candidates[0]
+        if len(candidates) > 1 and os.environ.get("MACNN_AUTOTUNE", "0") == "1":
+            chosen = _pick(candidates, grid)
+        chosen.start(grid(chosen.config.blocks))
+
+
+@contextmanager
+def recorded() -> Iterator[list[Launch]]:
+    """Collect the default launches made in a with block, and start none of them."""
+    global _record
+    before, _record = _record, []
+    try:
+        yield _record
+    finally:
+        _record = before
+
+
+def _pick(candidates: Sequence[Launch], grid: Grid) -> Launch:
+    """The fastest candidate, timed the first time these dtypes and numbers are seen."""
+    from triton.testing import do_bench
+
+    first = candidates[0]
+    key = (
+        first.kernel,
+        tuple((arg.device, arg.dtype) if isinstance(arg, Tensor) else arg for arg in first.args),
+        tuple(first.constants.items()),
+    )
+    if key not in _fastest:
+        _fastest[key] = min(
+            candidates,
+            key=lambda candidate: do_bench(lambda: candidate.start(grid(candidate.config.blocks))),
+        ).config
+    return next(candidate for candidate in candidates if candidate.config == _fastest[key])
