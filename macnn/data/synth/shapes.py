@@ -28,13 +28,15 @@ class Frame:
 
     def __call__(self, points: Points) -> Points:
         """Map points (n, 2), or a single point (2,), to pixels."""
-        return np.asarray(points @ self.matrix.T + self.origin)
+        mapped: Points = points @ self.matrix.T + self.origin
+        return mapped
 
 
 def turned(points: Points, pivot: Points, angle: float) -> Points:
     """`points` turned about `pivot` by `angle` radians."""
     cos, sin = np.cos(angle), np.sin(angle)
-    return (points - pivot) @ np.array([[cos, sin], [-sin, cos]]) + pivot
+    moved: Points = (points - pivot) @ np.array([[cos, sin], [-sin, cos]]) + pivot
+    return moved
 
 
 def smooth(corners: Points, steps: int = 10) -> Points:
