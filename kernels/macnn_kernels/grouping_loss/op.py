@@ -1,0 +1,101 @@
+"""Dis and Div as an operator: checks, registration, autograd, cost."""
+
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from . import reference
+
+Context: TypeAlias = Any  # what autograd hands over; torch has no type for it
+
+
+class GroupingLoss(NamedTuple):
+    """Dis (B, N) in squared cells, and Div (B, N)."""
+
+    distance: Tensor
+    diversity: Tensor
+
+
+def grouping_loss(attention: Tensor, *, margin: float = 0.02) -> GroupingLoss:
+    """The two halves of the channel grouping loss, per image and part.
+
+    `Dis_i = sum m_i [(x - tx_i)^2 + (y - ty_i)^2]` with (tx_i, ty_i) the peak of m_i, a constant
+    for the gradient, and `Div_i = sum m_i [max_{k != i} m_k - margin]` (MA-CNN equations 7 and 8;
+    README.md beside this file). A tied peak goes to the first position in row-major order, a tied
+    maximum over parts to the first part, and a part alone has rivals of 0. The gradient of Div
+    keeps the term of m_k inside the other parts' maximum.
+
+    Args:
+        attention: Attention maps m, (B, N, H, W), float16, bfloat16, float32 or float64.
+        margin: Overlap that costs nothing, in units of m; 0.02 in the paper.
+
+    Returns:
+        Dis and Div, float32 (float64 if `attention` is).
+
+    Raises:
+        ValueError: The shape or dtype does not fit.
+    """
+    checks.rank("attention", attention, "B, N, H, W")
+    checks.floating("attention", attention)
+    if 0 in attention.shape[1:]:
+        raise ValueError(
+            f"attention: expected (B, N, H, W), only B may be 0, got {checks.describe(attention)}"
+        )
+    distance, diversity, _ = _forward(attention, margin)
+    return GroupingLoss(distance, diversity)
+
+
+def flops(batch: int, positions: int, parts: int, *, backward: bool = False) -> int:
+    """Floating-point operations, comparisons included: about eight an element, ten backward."""
+    return (10 if backward else 8) * batch * parts * positions
+
+
+def bytes_moved(
+    batch: int, positions: int, parts: int, itemsize: int, *, backward: bool = False
+) -> int:
+    """Bytes read and written when every tensor moves once, maps of `itemsize` bytes."""
+    return (1 + backward) * batch * parts * positions * itemsize + 12 * batch * parts
+
+
+@torch.library.custom_op("macnn::grouping_loss", mutates_args=())
+def _forward(attention: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
+    return reference.forward(attention, margin)
+
+
+@_forward.register_fake
+def _(attention: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
+    wide = torch.promote_types(attention.dtype, torch.float32)
+    distance, diversity = (attention.new_empty(attention.shape[:2], dtype=wide) for _ in range(2))
+    return distance, diversity, attention.new_empty(attention.shape[:2], dtype=torch.int32)
+
+
+@torch.library.custom_op("macnn::grouping_loss_backward", mutates_args=())
+def _backward(
+    grad_distance: Tensor, grad_diversity: Tensor, attention: Tensor, peak: Tensor, margin: float
+) -> Tensor:
+    return reference.backward(grad_distance, grad_diversity, attention, peak, margin)
+
+
+@_backward.register_fake
+def _(
+    grad_distance: Tensor, grad_diversity: Tensor, attention: Tensor, peak: Tensor, margin: float
+) -> Tensor:
+    return attention.new_empty(attention.shape)
+
+
+def _save(ctx: Context, inputs: tuple[Tensor, float], output: tuple[Tensor, ...]) -> None:
+    attention, ctx.margin = inputs
+    peak = output[2]
+    ctx.mark_non_differentiable(peak)
+    ctx.save_for_backward(attention, peak)
+
+
+def _differentiate(
+    ctx: Context, grad_distance: Tensor, grad_diversity: Tensor, _: Tensor
+) -> tuple[Tensor, None]:
+    return _backward(grad_distance, grad_diversity, *ctx.saved_tensors, ctx.margin), None
+
+
+_forward.register_autograd(_differentiate, setup_context=_save)

@@ -1,0 +1,5 @@
+"""Channel weights to attention maps and part features, in one pass over the features."""
+
+from .op import PartAttention, part_attention
+
+__all__ = ["PartAttention", "part_attention"]

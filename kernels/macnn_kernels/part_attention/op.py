@@ -1,0 +1,202 @@
+"""Part attention as an operator: checks, registration, autograd, cost."""
+
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from . import reference
+
+Context: TypeAlias = Any  # what autograd hands over; torch has no type for it
+
+Activation = Literal["sigmoid", "softplus_tanh"]
+MAX_PARTS = 16  # the width of the tile in which the kernels hold the parts
+
+
+class PartAttention(NamedTuple):
+    """Attention maps (B, N, H, W), each summing to 1, and part features (B, N, C)."""
+
+    attention: Tensor
+    parts: Tensor
+
+
+def part_attention(
+    features: Tensor,
+    weights: Tensor,
+    *,
+    scale: float,
+    activation: Activation = "sigmoid",
+    power: float = 1.0,
+) -> PartAttention:
+    """Attention map and feature of every part, in one pass over the features.
+
+    `M = a / sum a` with `a = g(scale * sum_c d_c F_c) ** power`, and `P = sum_xy M F`. The paper
+    (MA-CNN equations 3 and 4) has g = sigmoid and power 1, its released network g = softplus after
+    tanh and power 4. README.md beside this file derives both directions. The computation follows
+    the dtype of `features`; sums are float32, and gradients have the dtype of their argument.
+
+    Args:
+        features: F, (B, C, H, W), float16, bfloat16, float32 or float64. Contiguous and
+            channels_last are read in place, other layouts are copied first.
+        weights: d, (B, N, C), one to 16 parts, any of these dtypes.
+        scale: Factor before the activation.
+        activation: "sigmoid", or "softplus_tanh" for softplus(tanh(z)).
+        power: Exponent of the activation, positive.
+
+    Returns:
+        Attention maps and part features, float32 (float64 if `features` is).
+
+    Raises:
+        ValueError: A shape, dtype, device or option does not fit.
+    """
+    _check(features, weights, activation, power)
+    attention, parts, _ = _forward(features, weights, scale, activation, power)
+    return PartAttention(attention, parts)
+
+
+def flops(batch: int, channels: int, positions: int, parts: int, *, backward: bool = False) -> int:
+    """Floating-point operations of the contractions; a multiply-add counts two."""
+    return (8 if backward else 4) * batch * parts * channels * positions
+
+
+def bytes_moved(
+    batch: int,
+    channels: int,
+    positions: int,
+    parts: int,
+    itemsize: int,
+    *,
+    backward: bool = False,
+    needs_features: bool = True,
+) -> int:
+    """Bytes read and written when every tensor moves once, features of `itemsize` bytes."""
+    features = batch * channels * positions * itemsize
+    small = batch * parts * (2 * positions + 2 * channels) * 4
+    if backward:  # The cotangents and the gradient of the weights come on top.
+        return (1 + needs_features) * features + small + batch * parts * (positions + channels) * 4
+    return features + small
+
+
+@torch.library.custom_op("macnn::part_attention", mutates_args=())
+def _forward(
+    features: Tensor, weights: Tensor, scale: float, activation: str, power: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    return reference.forward(features, weights, scale, activation, power)
+
+
+@_forward.register_fake
+def _(
+    features: Tensor, weights: Tensor, scale: float, activation: str, power: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    wide = torch.promote_types(features.dtype, torch.float32)
+    maps = (*weights.shape[:2], *features.shape[2:])
+    attention, scores = (features.new_empty(maps, dtype=wide) for _ in range(2))
+    return attention, features.new_empty(weights.shape, dtype=wide), scores
+
+
+@torch.library.custom_op("macnn::part_attention_backward", mutates_args=())
+def _backward(
+    grad_attention: Tensor | None,
+    grad_parts: Tensor | None,
+    features: Tensor,
+    weights: Tensor,
+    attention: Tensor,
+    parts: Tensor,
+    scores: Tensor,
+    scale: float,
+    activation: str,
+    power: float,
+    needs_features: bool,
+    needs_weights: bool,
+) -> list[Tensor]:
+    return reference.backward(
+        grad_attention,
+        grad_parts,
+        features,
+        weights,
+        attention,
+        parts,
+        scores,
+        scale,
+        activation,
+        power,
+        needs_features,
+        needs_weights,
+    )
+
+
+@_backward.register_fake
+def _(
+    grad_attention: Tensor | None,
+    grad_parts: Tensor | None,
+    features: Tensor,
+    weights: Tensor,
+    attention: Tensor,
+    parts: Tensor,
+    scores: Tensor,
+    scale: float,
+    activation: str,
+    power: float,
+    needs_features: bool,
+    needs_weights: bool,
+) -> list[Tensor]:
+    grad_features = torch.empty_like(features, memory_format=reference.layout(features))
+    return [grad_features] * needs_features + [weights.new_empty(weights.shape)] * needs_weights
+
+
+def _save(ctx: Context, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    features, weights, *ctx.options = inputs
+    ctx.mark_non_differentiable(output[2])
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(features, weights, *output)
+
+
+def _differentiate(
+    ctx: Context, grad_attention: Tensor | None, grad_parts: Tensor | None, _: None
+) -> tuple[Tensor | None, ...]:
+    needs_features, needs_weights = ctx.needs_input_grad[:2]
+    grads = iter(
+        _backward(
+            grad_attention,
+            grad_parts,
+            *ctx.saved_tensors,
+            *ctx.options,
+            needs_features,
+            needs_weights,
+        )
+    )
+    return (
+        next(grads) if needs_features else None,
+        next(grads) if needs_weights else None,
+        *[None] * len(ctx.options),
+    )
+
+
+_forward.register_autograd(_differentiate, setup_context=_save)
+
+
+def _check(features: Tensor, weights: Tensor, activation: str, power: float) -> None:
+    checks.rank("features", features, "B, C, H, W")
+    checks.rank("weights", weights, "B, N, C")
+    batch, channels, height, width = features.shape
+    parts = weights.shape[1]
+    if 0 in (channels, height, width):
+        raise ValueError(
+            f"features: expected (B, C, H, W), only B may be 0, got {checks.describe(features)}"
+        )
+    if not 1 <= parts <= MAX_PARTS:
+        raise ValueError(
+            f"weights: expected (B, N, C) with N from 1 to {MAX_PARTS}, "
+            f"got {checks.describe(weights)}"
+        )
+    checks.shape("weights", weights, (batch, parts, channels), "(B, N, C), B and C from features")
+    checks.floating("features", features)
+    checks.floating("weights", weights)
+    checks.same_device(features=features, weights=weights)
+    if activation not in get_args(Activation):
+        raise ValueError(
+            f"activation: expected one of {', '.join(get_args(Activation))}, got '{activation}'"
+        )
+    if not power > 0:
+        raise ValueError(f"power: expected a positive number, got {power}")

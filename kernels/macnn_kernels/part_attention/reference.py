@@ -1,0 +1,87 @@
+"""Part attention in plain PyTorch: the truth the kernels are held to. Derivation in README.md.
+
+Half-precision inputs are computed in float32. Everything is a matrix product over the flattened
+positions: nothing of size B x N x C x H x W is made, and neither layout is copied.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def forward(
+    features: Tensor, weights: Tensor, scale: float, activation: str, power: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return attention (B, N, H, W), parts (B, N, C) and scores z (B, N, H, W); README (1)-(4)."""
+    wide = torch.promote_types(features.dtype, torch.float32)
+    flat = features.flatten(2).to(wide)
+    z = torch.bmm(weights.to(wide), flat).mul_(scale)
+    attention = torch.softmax(_log_g(z, activation).mul_(power), dim=2)
+    parts = torch.bmm(attention, flat.mT)
+    maps = (*weights.shape[:2], *features.shape[2:])
+    return attention.view(maps), parts, z.view(maps)
+
+
+def backward(
+    grad_attention: Tensor | None,
+    grad_parts: Tensor | None,
+    features: Tensor,
+    weights: Tensor,
+    attention: Tensor,
+    parts: Tensor,
+    scores: Tensor,
+    scale: float,
+    activation: str,
+    power: float,
+    needs_features: bool,
+    needs_weights: bool,
+) -> list[Tensor]:
+    """Return the gradients asked for: of the features, then of the weights; README (5)-(9)."""
+    wide = attention.dtype
+    flat, m = features.flatten(2).to(wide), attention.flatten(2)
+    t, q = torch.zeros_like(m), torch.zeros_like(m[..., :1])
+    if grad_attention is not None:
+        t += grad_attention.flatten(2)
+        q += (m * t).sum(2, keepdim=True)
+    if grad_parts is not None:
+        t.baddbmm_(grad_parts, flat)
+        q += (parts * grad_parts).sum(2, keepdim=True)
+    z = _slope(scores.flatten(2), activation).mul_(power * scale).mul_(m).mul_(t - q)
+
+    grads = []
+    if needs_features:
+        over_channels, over_positions = weights.to(wide), z
+        if grad_parts is not None:
+            over_channels = torch.cat((grad_parts, over_channels), 1)
+            over_positions = torch.cat((m, z), 1)
+        # Formed in the layout of the features, so that no copy follows.
+        if layout(features) == torch.channels_last:
+            product = torch.bmm(over_positions.mT, over_channels).mT
+        else:
+            product = torch.bmm(over_channels.mT, over_positions)
+        grads.append(product.to(features.dtype).view(features.shape))
+    if needs_weights:
+        grads.append(torch.bmm(z, flat.mT).to(weights.dtype))
+    return grads
+
+
+def layout(features: Tensor) -> torch.memory_format:
+    """The memory format of the gradient of `features`."""
+    if features.is_contiguous(memory_format=torch.channels_last):
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def _log_g(z: Tensor, activation: str) -> Tensor:
+    """Logarithm of the activation, finite where the activation itself would underflow."""
+    if activation == "sigmoid":
+        return F.logsigmoid(z)
+    return F.softplus(z.tanh()).log_()
+
+
+def _slope(z: Tensor, activation: str) -> Tensor:
+    """Derivative of log g."""
+    if activation == "sigmoid":
+        return torch.sigmoid(-z)
+    t = z.tanh()
+    return torch.sigmoid(t).mul_(1 - t * t).div_(F.softplus(t))
