@@ -22,7 +22,7 @@ from torch import Tensor
 
 from macnn.errors import DataError
 from macnn.evaluation.agreement import agreement
-from macnn_kernels import checks
+from macnn_kernels import channel_peaks, checks
 
 HEAD, TORSO, LEGS = "head", "torso and wings", "legs and tail"
 
@@ -146,7 +146,7 @@ class Localisation:
     ari: float | None
 
     def values(self) -> dict[str, float]:
-        """The figures to log, by name; `a/b` is series b of figure a."""
+        """The figures to log, by name, without those that nothing decides."""
         figures = {
             "pck10": self.pck10,
             "pck15": self.pck15,
@@ -217,11 +217,9 @@ def part_centres(attention: Tensor) -> Tensor:
 
     The centre of the peak's cell; ties go to the first cell in row-major order.
     """
-    checks.rank("attention", attention, "n, N, H, W")
-    height, width = attention.shape[2:]
-    peak = attention.flatten(2).argmax(2)
-    cells = torch.stack((peak % width, peak // width), dim=-1)
-    return (cells + 0.5) / cells.new_tensor((width, height))
+    height, width = attention.shape[-2:]
+    peaks = channel_peaks(attention)
+    return torch.stack(((peaks.x + 0.5) / width, (peaks.y + 0.5) / height), dim=-1)
 
 
 def keypoint_owners(attention: Tensor, keypoints: Tensor) -> Tensor:

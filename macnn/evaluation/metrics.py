@@ -56,9 +56,9 @@ class Classification:
     calibration_error: float
 
     def values(self) -> dict[str, float]:
-        """The figures to log, by name; `a/b` is series b of figure a."""
+        """The figures to log, by name; `accuracy/part 1` is that of part 1 alone."""
         return {
-            "accuracy/joint": self.joint.top1,
+            "accuracy": self.joint.top1,
             **{f"accuracy/part {i}": part.top1 for i, part in enumerate(self.parts, start=1)},
             "top5": self.joint.top5,
             "calibration_error": self.calibration_error,

@@ -221,6 +221,7 @@ def test_splits_that_do_not_fit_are_named():
 def test_part_centres_are_the_middles_of_peak_cells():
     attention = torch.zeros(1, 2, 2, 4)
     attention[0, 0, 1, 3] = 1
+    attention[0, 1, 0] = 0.25
     assert part_centres(attention).tolist() == [[[0.875, 0.75], [0.125, 0.25]]]
 
 

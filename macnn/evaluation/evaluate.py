@@ -1,0 +1,167 @@
+"""Running a network over images: what it predicts, where its parts look, how good both are."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from macnn.data.loaders import Batch, Loader, unframe
+from macnn.data.samples import ImageSet
+from macnn.errors import DataError
+from macnn.evaluation.localisation import (
+    Landmarks,
+    Localisation,
+    keypoint_owners,
+    localise,
+    part_centres,
+)
+from macnn.evaluation.metrics import Classification, classification_report
+from macnn.evaluation.telemetry import Telemetry, TelemetryFigures
+from macnn.events import Listener, track
+from macnn.model import Network
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network says about the n images of a loader, in the loader's order, on the CPU.
+
+    samples: (n,) indices into the image set. labels: (n,). logits: (n, N, classes) or None before
+    there are classifiers. centres: (n, N, 2) `(x, y)` in pixels of the stored images, owners:
+    (n, keypoints) part that owns each keypoint, telemetry: state of the maps; None for the
+    baseline, which has no parts.
+    """
+
+    samples: Tensor
+    labels: Tensor
+    logits: Tensor | None
+    centres: Tensor | None
+    owners: Tensor | None
+    telemetry: TelemetryFigures | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one split. A part that does not apply is None."""
+
+    split: str
+    images: int
+    classification: Classification | None
+    localisation: Localisation | None
+    telemetry: TelemetryFigures | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as JSON-able values."""
+        return asdict(self)
+
+
+@torch.no_grad()
+def predict(network: Network, loader: Loader, task: str, listen: Listener) -> Predictions:
+    """Run a network over a loader, each image once."""
+    network.eval()
+    device = next(network.parameters()).device
+    images = loader.photographs.images
+    keypoints = keypoint_tensors(images)[0]
+    telemetry = Telemetry()
+    samples, labels, logits, centres, owners = ([] for _ in range(5))
+    for batch in track(loader.epoch(), task, len(loader), listen):
+        output = network(batch.to(device).images)
+        samples.append(batch.samples)
+        labels.append(batch.labels)
+        if output.logits is not None:
+            logits.append(output.logits.float().cpu())
+        if output.attention is not None:
+            telemetry.update(output.attention)
+            maps = output.attention.float().cpu()
+            size = batch.images.shape[-1]
+            centres.append(unframe(part_centres(maps) * size, batch.frames))
+            framed = _frame(keypoints[batch.samples], batch) / size
+            owners.append(keypoint_owners(maps, framed))
+    return Predictions(
+        samples=torch.cat(samples),
+        labels=torch.cat(labels),
+        logits=torch.cat(logits) if logits else None,
+        centres=torch.cat(centres) if centres else None,
+        owners=torch.cat(owners) if owners else None,
+        telemetry=telemetry.compute() if centres else None,
+    )
+
+
+def evaluate(
+    network: Network, test: Loader, train: Loader | None, split: str, listen: Listener
+) -> Evaluation:
+    """Measure a network on the images of `test`.
+
+    Args:
+        network: the network.
+        test: the images to measure on, not augmented.
+        train: training images, not augmented, that localisation is fitted on; None leaves
+            localisation out.
+        split: name of the split, for the record.
+        listen: hears of the progress.
+
+    Raises:
+        DataError: the split is empty.
+    """
+    images = test.photographs.images
+    if not images.samples:
+        raise DataError(f"{images.root}: no image in the {split} split")
+    measured = predict(network, test, f"Evaluating {split} images", listen)
+    localisation = None
+    if measured.centres is not None and train is not None and annotated(images):
+        fitted = predict(network, train, "Fitting localisation on training images", listen)
+        localisation = localise(
+            _landmarks(fitted, train.photographs.images),
+            _landmarks(measured, images),
+            images.keypoint_names,
+        )
+    return Evaluation(
+        split=split,
+        images=len(measured.labels),
+        classification=(
+            None
+            if measured.logits is None
+            else classification_report(measured.logits, measured.labels, images.class_names)
+        ),
+        localisation=localisation,
+        telemetry=measured.telemetry,
+    )
+
+
+def annotated(images: ImageSet) -> bool:
+    """Whether a data set has keypoints and boxes to measure localisation against."""
+    return bool(images.keypoint_names) and all(s.box is not None for s in images.samples)
+
+
+def keypoint_tensors(images: ImageSet) -> tuple[Tensor, Tensor]:
+    """Keypoints (n, K, 2) in pixels of the stored images, 0 where not visible; visible (n, K)."""
+    count = len(images.keypoint_names)
+    points = [[p or (0.0, 0.0) for p in s.keypoints] for s in images.samples]
+    visible = [[p is not None for p in s.keypoints] for s in images.samples]
+    return (
+        torch.tensor(points, dtype=torch.float32).reshape(len(points), count, 2),
+        torch.tensor(visible, dtype=torch.bool).reshape(len(visible), count),
+    )
+
+
+def _landmarks(predictions: Predictions, images: ImageSet) -> Landmarks:
+    assert predictions.centres is not None
+    assert predictions.owners is not None
+    keypoints, visible = keypoint_tensors(images)
+    boxes = torch.tensor(
+        [(s.box.x, s.box.y, s.box.width, s.box.height) for s in images.samples if s.box]
+    )
+    order = predictions.samples
+    return Landmarks(
+        centres=predictions.centres,
+        keypoints=keypoints[order],
+        visible=visible[order],
+        boxes=boxes[order],
+        owners=predictions.owners,
+    )
+
+
+def _frame(points: Tensor, batch: Batch) -> Tensor:
+    """Map points (B, K, 2) of the stored images to pixels of the network input."""
+    scale, shift = batch.frames[:, None, :, 0], batch.frames[:, None, :, 1]
+    return points * scale + shift

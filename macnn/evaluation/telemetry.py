@@ -1,0 +1,131 @@
+"""Whether the parts stay apart: figures of the attention maps alone."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from macnn_kernels import channel_peaks, checks, grouping_loss
+
+COLLAPSED = 0.25
+"""Share of images with two parts in one place from which we warn."""
+
+
+@dataclass(frozen=True)
+class AttentionFigures:
+    """Means over images; tuples hold one figure per part.
+
+    Attributes:
+        images: Number of images.
+        distance: Dis (PAPER.md 6) in squared cells.
+        distance_fraction: Dis in units of the map's longer side, squared.
+        diversity: Div (PAPER.md 6), margin included: overlap with the strongest other map, less
+            the margin.
+        entropy: Entropy of each map, in nats.
+        relative_entropy: Entropy as a share of log(H W), that of a uniform map.
+        peak_distance: Distance between the peaks of two parts, mean over pairs, in units of the
+            map's longer side; None for a single part.
+        shared_peaks: Share of images in which any two parts peak within one cell of each other,
+            diagonals included.
+    """
+
+    images: int
+    distance: tuple[float, ...]
+    distance_fraction: tuple[float, ...]
+    diversity: tuple[float, ...]
+    entropy: tuple[float, ...]
+    relative_entropy: tuple[float, ...]
+    peak_distance: float | None
+    shared_peaks: float
+
+    def values(self) -> dict[str, float]:
+        """The figures to log, by name; `diversity` is a mean over `diversity/part 1` and on."""
+        figures: dict[str, float] = {"shared_peaks": self.shared_peaks}
+        if self.peak_distance is not None:
+            figures["peak_distance"] = self.peak_distance
+        for name in ("distance_fraction", "diversity", "relative_entropy"):
+            parts: tuple[float, ...] = getattr(self, name)
+            figures[name] = sum(parts) / len(parts)
+            figures |= {f"{name}/part {i}": figure for i, figure in enumerate(parts, start=1)}
+        return figures
+
+
+class Telemetry:
+    """Accumulates `AttentionFigures` batch by batch, on the device of the maps.
+
+    `update` never waits for the device; `compute` does.
+    """
+
+    def __init__(self, margin: float) -> None:
+        """Start empty; `margin` is that of Div."""
+        self.margin = margin
+        self.images = 0
+        self._parts: Tensor | None = None  # (5, N) sums
+        self._pairs: Tensor | None = None  # (2,) sums
+
+    @torch.no_grad()
+    def update(self, attention: Tensor) -> None:
+        """Add a batch of maps (B, N, H, W), each summing to 1 over positions.
+
+        Raises:
+            ValueError: The number of parts is not that of the batches before.
+        """
+        checks.rank("attention", attention, "B, N, H, W")
+        batch, parts, height, width = attention.shape
+        if self._parts is not None:
+            checks.shape("attention", attention, (batch, self._parts.shape[1], height, width), "N")
+        side = max(height, width)
+        distance, diversity = grouping_loss(attention, margin=self.margin)
+        entropy = torch.special.entr(attention.float()).sum((2, 3))
+        relative = entropy / max(math.log(height * width), 1e-12)
+        per_part = torch.stack((distance, distance / side**2, diversity, entropy, relative))
+
+        peaks = channel_peaks(attention)
+        cells = torch.stack((peaks.x, peaks.y), dim=-1)  # (B, N, 2)
+        first, second = torch.triu_indices(parts, parts, offset=1, device=attention.device)
+        apart = cells[:, first] - cells[:, second]  # (B, pairs, 2)
+        mean_apart = apart.double().norm(dim=-1).sum(1) / max(len(first), 1) / side
+        shared = (apart.abs().amax(-1) <= 1).any(1)
+        per_image = torch.stack((mean_apart, shared.double()))
+
+        self.images += batch
+        self._parts = _added(self._parts, per_part.double().sum(1))
+        self._pairs = _added(self._pairs, per_image.sum(1))
+
+    def compute(self) -> AttentionFigures:
+        """Figures of everything seen so far.
+
+        Raises:
+            ValueError: Nothing was seen.
+        """
+        if self._parts is None or self._pairs is None or self.images == 0:
+            raise ValueError("telemetry: no attention maps seen yet")
+        figures = (self._parts / self.images).tolist()
+        peak_distance, shared_peaks = (self._pairs / self.images).tolist()
+        distance, fraction, diversity, entropy, relative = (tuple(row) for row in figures)
+        return AttentionFigures(
+            images=self.images,
+            distance=distance,
+            distance_fraction=fraction,
+            diversity=diversity,
+            entropy=entropy,
+            relative_entropy=relative,
+            peak_distance=peak_distance if len(distance) > 1 else None,
+            shared_peaks=shared_peaks,
+        )
+
+
+def collapse_warning(figures: AttentionFigures) -> str | None:
+    """A sentence with a remedy if the parts are falling onto each other, else None."""
+    if figures.shared_peaks < COLLAPSED:
+        return None
+    return (
+        f"parts are collapsing: in {figures.shared_peaks:.0%} of the images two peak in one "
+        "place; raise --conv-grouping-weight or --diversity-weight, lower --grouping-rate, or ask "
+        "for fewer --parts"
+    )
+
+
+def _added(sums: Tensor | None, more: Tensor) -> Tensor:
+    return more if sums is None else sums + more
