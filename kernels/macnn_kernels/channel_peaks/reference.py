@@ -1,0 +1,25 @@
+"""Channel peaks and their Gram matrix in plain PyTorch."""
+
+import torch
+from torch import Tensor
+
+# Images per exact float64 product: 2 * IMAGES * 2^28 <= 2^53, see README.md.
+IMAGES = 2**24
+
+
+def channel_peaks(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Largest response of every channel and its first position in row-major order."""
+    H, W = features.shape[2:]
+    value, position = features.flatten(2).max(dim=2)
+    dead = value <= 0
+    x = torch.where(dead, W // 2, position % W)
+    y = torch.where(dead, H // 2, position // W)
+    return x.int(), y.int(), value
+
+
+def peak_gram(x: Tensor, y: Tensor, gram: Tensor) -> None:
+    """Add `sum_b tx tx' + ty ty'` to `gram`, exactly."""
+    for start in range(0, len(x), IMAGES):
+        stop = start + IMAGES
+        trajectories = torch.cat([x[start:stop], y[start:stop]]).double()
+        gram += (trajectories.T @ trajectories).long()
