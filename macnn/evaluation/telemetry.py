@@ -13,7 +13,7 @@ COLLAPSED = 0.25
 
 
 @dataclass(frozen=True)
-class AttentionFigures:
+class TelemetryFigures:
     """Means over images; tuples hold one figure per part.
 
     Attributes:
@@ -52,13 +52,13 @@ class AttentionFigures:
 
 
 class Telemetry:
-    """Accumulates `AttentionFigures` batch by batch, on the device of the maps.
+    """Accumulates `TelemetryFigures` batch by batch, on the device of the maps.
 
     `update` never waits for the device; `compute` does.
     """
 
-    def __init__(self, margin: float) -> None:
-        """Start empty; `margin` is that of Div."""
+    def __init__(self, margin: float = 0.02) -> None:
+        """Start empty; `margin` is that of Div, by default the paper's."""
         self.margin = margin
         self.images = 0
         self._parts: Tensor | None = None  # (5, N) sums
@@ -93,7 +93,7 @@ class Telemetry:
         self._parts = _added(self._parts, per_part.double().sum(1))
         self._pairs = _added(self._pairs, per_image.sum(1))
 
-    def compute(self) -> AttentionFigures:
+    def compute(self) -> TelemetryFigures:
         """Figures of everything seen so far.
 
         Raises:
@@ -104,7 +104,7 @@ class Telemetry:
         figures = (self._parts / self.images).tolist()
         peak_distance, shared_peaks = (self._pairs / self.images).tolist()
         distance, fraction, diversity, entropy, relative = (tuple(row) for row in figures)
-        return AttentionFigures(
+        return TelemetryFigures(
             images=self.images,
             distance=distance,
             distance_fraction=fraction,
@@ -116,7 +116,7 @@ class Telemetry:
         )
 
 
-def collapse_warning(figures: AttentionFigures) -> str | None:
+def collapse_warning(figures: TelemetryFigures) -> str | None:
     """A sentence with a remedy if the parts are falling onto each other, else None."""
     if figures.shared_peaks < COLLAPSED:
         return None

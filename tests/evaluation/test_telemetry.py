@@ -19,7 +19,7 @@ def peaked(*cells: tuple[int, int], height: int = 4, width: int = 8) -> torch.Te
 
 
 def figures(*batches: torch.Tensor):
-    telemetry = Telemetry(margin=0.02)
+    telemetry = Telemetry()
     for batch in batches:
         telemetry.update(batch)
     return telemetry.compute()
@@ -93,7 +93,7 @@ def test_permuting_parts_permutes_their_figures_only(order, seed):
 
 
 def test_figures_carry_no_gradient():
-    telemetry = Telemetry(margin=0.02)
+    telemetry = Telemetry()
     telemetry.update(random_maps(2, 2, 0).requires_grad_())
     telemetry.compute()
 
@@ -115,11 +115,11 @@ def test_collapse_is_warned_of_with_a_remedy():
 
 def test_nothing_seen_has_no_figures():
     with pytest.raises(ValueError, match="no attention maps"):
-        Telemetry(margin=0.02).compute()
+        Telemetry().compute()
 
 
 def test_the_number_of_parts_cannot_change():
-    telemetry = Telemetry(margin=0.02)
+    telemetry = Telemetry()
     telemetry.update(random_maps(2, 2, 0))
     with pytest.raises(ValueError, match="attention"):
         telemetry.update(random_maps(2, 3, 0))
