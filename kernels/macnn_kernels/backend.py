@@ -16,6 +16,7 @@ import torch
 
 Mode = Literal["auto", "triton", "reference"]
 
+_MODES: tuple[Mode, ...] = get_args(Mode)
 _selected: Mode | None = None
 
 
@@ -90,7 +91,7 @@ def interpreted() -> bool:
 
 
 def _checked(name: str) -> Mode:
-    for known in get_args(Mode):
+    for known in _MODES:
         if name == known:
             return known
-    raise ValueError(f"kernels: unknown mode '{name}'; choose from {', '.join(get_args(Mode))}")
+    raise ValueError(f"kernels: unknown mode '{name}'; choose from {', '.join(_MODES)}")

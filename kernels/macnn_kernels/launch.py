@@ -45,14 +45,22 @@ class Launch:
     constants: Mapping[str, Any]
     config: Config
 
+    @property
+    def options(self) -> dict[str, int]:
+        """What the compiler is told; whether it fuses multiply-adds has no stable default."""
+        return {
+            "num_warps": self.config.num_warps,
+            "num_stages": self.config.num_stages,
+            "enable_fp_fusion": True,
+        }
+
     def start(self, grid: tuple[int, ...]) -> None:
         """Start the kernel on the current device."""
         self.kernel[grid](
             *self.args,
             **self.constants,
             **self.config.blocks,
-            num_warps=self.config.num_warps,
-            num_stages=self.config.num_stages,
+            **self.options,
         )
 
 
