@@ -100,7 +100,9 @@ def read_preset(name: str) -> dict[str, Any]:
         UsageError: there is no such preset.
     """
     if name not in presets():
-        raise UsageError(f"preset '{name}' does not exist", hint=f"choose from {', '.join(presets())}")
+        raise UsageError(
+            f"preset '{name}' does not exist", hint=f"choose from {', '.join(presets())}"
+        )
     text = (files("macnn.config") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
     return flatten(tomllib.loads(text))
 

@@ -4,11 +4,9 @@ The command line builds its options from this file, so a setting is described on
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
-
-FolderOrFile = Annotated[Path, PlainSerializer(str, return_type=str)]
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 def setting(default: Any, flag: str, text: str, *, source: str = "ours", **limits: Any) -> Any:
@@ -27,11 +25,15 @@ class Section(BaseModel):
 class DataSettings(Section):
     """Which images, and how they reach the network."""
 
-    root: FolderOrFile | None = setting(
+    root: Path | None = setting(
         None, "--data", "Folder of the data set, in the CUB-200-2011 layout."
     )
     image_size: int = setting(
-        224, "--img-size", "Side of the square network input, in pixels.", source="paper: 448", ge=16
+        224,
+        "--img-size",
+        "Side of the square network input, in pixels.",
+        source="paper: 448",
+        ge=16,
     )
     resize_mode: Literal["crop", "pad", "squash"] = setting(
         "squash",
@@ -55,6 +57,12 @@ class DataSettings(Section):
         lt=1,
     )
     split_seed: int = setting(0, "--split-seed", "Seed of the validation split.", ge=0)
+
+    @field_validator("root")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        """A saved configuration then means the same from any folder."""
+        return None if path is None else path.absolute()
 
 
 class ModelSettings(Section):
@@ -102,6 +110,11 @@ class ModelSettings(Section):
         "feature scale.",
         gt=0,
     )
+    part_features: Literal["normalised", "plain"] = setting(
+        "normalised",
+        "--part-features",
+        "Part features in front of the classifiers: at unit root mean square, or as pooled.",
+    )
 
 
 class PretrainSettings(Section):
@@ -119,7 +132,10 @@ class TrainSettings(Section):
 
     rounds: int = setting(6, "--rounds", "Alternations at most.", ge=1)
     epochs: int = setting(
-        2, "--epochs", "Epochs of each convolution phase; the baseline trains rounds x epochs.", ge=1
+        2,
+        "--epochs",
+        "Epochs of each convolution phase; the baseline trains rounds x epochs.",
+        ge=1,
     )
     grouping_steps: int = setting(
         20, "--grouping-steps", "Steps of each grouping phase at most; 0 skips it.", ge=0
@@ -132,8 +148,11 @@ class TrainSettings(Section):
     )
     rate: float = setting(0.01, "--rate", "Base learning rate (SGD).", source="third party", gt=0)
     conv_multiplier: float = setting(
-        0.1, "--conv-multiplier", "Rate of the convolutions over the base rate.",
-        source="released network", ge=0,
+        0.1,
+        "--conv-multiplier",
+        "Rate of the convolutions over the base rate.",
+        source="released network",
+        ge=0,
     )
     grouping_rate: float = setting(
         1e-5, "--grouping-rate", "Adam learning rate of the grouping phase.", gt=0
@@ -162,23 +181,24 @@ class TrainSettings(Section):
         "together.",
         ge=0,
     )
-    part_features: Literal["normalised", "plain"] = setting(
-        "normalised",
-        "--part-features",
-        "Part features in front of the classifiers: at unit root mean square, or as pooled.",
-    )
 
 
 class RunSettings(Section):
     """Where and how a run happens."""
 
-    output: FolderOrFile | None = setting(None, "--output", "Run folder to write.")
+    output: Path | None = setting(None, "--output", "Run folder to write.")
     seed: int = setting(0, "--seed", "Seed of everything random.", ge=0)
     device: str = setting("auto", "--device", "auto, cpu, cuda or cuda:N.")
     threads: int | None = setting(None, "--threads", "CPU threads; by default PyTorch's.", ge=1)
     kernels: Literal["auto", "triton", "reference"] = setting(
         "auto", "--kernels", "Implementation of the operators."
     )
+
+    @field_validator("output")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        """A saved configuration then means the same from any folder."""
+        return None if path is None else path.absolute()
 
 
 class Settings(Section):

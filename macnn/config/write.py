@@ -11,6 +11,8 @@ def to_toml(settings: Settings) -> str:
     for section, content in settings.model_dump(mode="json", exclude_none=True).items():
         lines.append(f"[{section}]")
         # JSON's strings, numbers and booleans are TOML's.
-        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()]
+        lines += [
+            f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()
+        ]
         lines.append("")
     return "\n".join(lines)

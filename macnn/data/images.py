@@ -36,7 +36,5 @@ def read_image(path: Path) -> Tensor:
         SyntaxError,
         ValueError,
     ) as error:
-        raise DataError(
-            f"{path}: does not decode ({error})", hint="replace or remove it"
-        ) from None
+        raise DataError(f"{path}: does not decode ({error})", hint="replace or remove it") from None
     return v2f.pil_to_tensor(upright).to(torch.uint8)

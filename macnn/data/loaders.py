@@ -40,13 +40,13 @@ class Batch:
         return self.images, self.labels, self.samples, self.frames
 
 
+@dataclass(frozen=True)
 class Photographs(Dataset[Batch]):
     """The images of a data set through a geometry, seeded per draw."""
 
-    def __init__(self, images: ImageSet, geometry: v2.Transform, seed: int) -> None:
-        self.images = images
-        self.geometry = geometry
-        self.seed = seed
+    images: ImageSet
+    geometry: v2.Transform
+    seed: int
 
     def __getitem__(self, draw: Draw) -> Batch:
         """Decode and transform one image; the result is a batch of one."""

@@ -42,6 +42,6 @@ class ImageSet:
     class_names: tuple[str, ...]
     keypoint_names: tuple[str, ...] = ()
 
-    def split(self, name: Split) -> "ImageSet":
-        """The same data set with only the samples of one split, order kept."""
-        return replace(self, samples=tuple(s for s in self.samples if s.split == name))
+    def split(self, *names: Split) -> "ImageSet":
+        """The same data set with only the samples of these splits, order kept."""
+        return replace(self, samples=tuple(s for s in self.samples if s.split in names))

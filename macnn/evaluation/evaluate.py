@@ -50,19 +50,26 @@ class Evaluation:
     localisation: Localisation | None
     telemetry: TelemetryFigures | None
 
+    def values(self) -> dict[str, float]:
+        """The figures to log, by name."""
+        parts = (self.classification, self.localisation, self.telemetry)
+        return {k: v for part in parts if part is not None for k, v in part.values().items()}
+
     def as_json(self) -> dict[str, Any]:
         """Everything, as JSON-able values."""
         return asdict(self)
 
 
 @torch.no_grad()
-def predict(network: Network, loader: Loader, task: str, listen: Listener) -> Predictions:
-    """Run a network over a loader, each image once."""
+def predict(
+    network: Network, loader: Loader, *, margin: float, task: str, listen: Listener
+) -> Predictions:
+    """Run a network over a loader, each image once; `margin` is that of Div."""
     network.eval()
     device = next(network.parameters()).device
     images = loader.photographs.images
     keypoints = keypoint_tensors(images)[0]
-    telemetry = Telemetry()
+    telemetry = Telemetry(margin)
     samples, labels, logits, centres, owners = ([] for _ in range(5))
     for batch in track(loader.epoch(), task, len(loader), listen):
         output = network(batch.to(device).images)
@@ -88,7 +95,13 @@ def predict(network: Network, loader: Loader, task: str, listen: Listener) -> Pr
 
 
 def evaluate(
-    network: Network, test: Loader, train: Loader | None, split: str, listen: Listener
+    network: Network,
+    test: Loader,
+    train: Loader | None,
+    *,
+    split: str,
+    margin: float,
+    listen: Listener,
 ) -> Evaluation:
     """Measure a network on the images of `test`.
 
@@ -98,6 +111,7 @@ def evaluate(
         train: training images, not augmented, that localisation is fitted on; None leaves
             localisation out.
         split: name of the split, for the record.
+        margin: that of Div.
         listen: hears of the progress.
 
     Raises:
@@ -106,10 +120,14 @@ def evaluate(
     images = test.photographs.images
     if not images.samples:
         raise DataError(f"{images.root}: no image in the {split} split")
-    measured = predict(network, test, f"Evaluating {split} images", listen)
+    measured = predict(
+        network, test, margin=margin, task=f"Evaluating {split} images", listen=listen
+    )
     localisation = None
     if measured.centres is not None and train is not None and annotated(images):
-        fitted = predict(network, train, "Fitting localisation on training images", listen)
+        fitted = predict(
+            network, train, margin=margin, task="Fitting part localisation", listen=listen
+        )
         localisation = localise(
             _landmarks(fitted, train.photographs.images),
             _landmarks(measured, images),

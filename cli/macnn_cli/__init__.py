@@ -1,0 +1,1 @@
+"""The command line of macnn: what a person types, and what they read."""

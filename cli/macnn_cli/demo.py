@@ -1,0 +1,43 @@
+"""`macnn demo`: the main job on synthetic birds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from macnn_cli.console import listening, out, percent, print_json, print_table
+from macnn_cli.options import JSON, OVERWRITE, QUIET
+
+
+def demo(
+    *,
+    output: Annotated[Path, typer.Option("--output", help="Folder for data and runs.")] = Path(
+        "runs/demo"
+    ),
+    seed: Annotated[int, typer.Option("--seed", help="Seed of data and runs.")] = 0,
+    overwrite: OVERWRITE = False,
+    json: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Draw synthetic birds, find their parts, train, and compare with the baseline.
+
+    Runs 'data synth', 'pretrain-parts', 'train', 'train --parts 0' and 'eval' with the preset
+    'demo': a few minutes on two CPU cores, nothing downloaded.
+    """
+    from macnn.demo import run
+
+    with listening(quiet or json) as listen:
+        result = run(output, seed=seed, overwrite=overwrite, listen=listen)
+    if json:
+        print_json(result)
+        return
+    rows = [
+        [row["name"], percent(row["accuracy"]), percent(row["pck10"]), percent(row["shared_peaks"])]
+        for row in result["rows"]
+    ]
+    print_table(
+        f"{result['classes']} classes of synthetic birds, {result['images']} test images",
+        ["", "accuracy", "parts within 0.1 of the box", "two parts in one place"],
+        rows,
+    )
+    out.print(f"Where the parts look: {result['picture']}", highlight=False, markup=False)

@@ -1,0 +1,98 @@
+"""`macnn eval`: how good a checkpoint is, and where its parts land."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from macnn_cli.console import listening, out, percent, print_json, print_table
+from macnn_cli.options import JSON, QUIET, Given, takes_settings
+
+SPLIT = Annotated[
+    Literal["train", "validation", "test"], typer.Option("--split", help="Images to measure on.")
+]
+
+
+@takes_settings(
+    "data.root", "data.batch_size", "data.workers", "run.device", "run.threads", "run.kernels"
+)
+def evaluate(
+    *,
+    given: Given,
+    checkpoint: Annotated[
+        Path, typer.Option("--checkpoint", help="Run folder, or one of its checkpoints/step-N.")
+    ],
+    split: SPLIT = "test",
+    json: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Evaluate a checkpoint of any kind: accuracy per part and summed, and part localisation.
+
+    Settings come from the checkpoint unless given. Tables and pictures also go to the run folder
+    of the checkpoint, under report/.
+    """
+    from macnn.evaluation.run import run
+    from macnn.runs.checkpoint import read_checkpoint
+
+    read = read_checkpoint(checkpoint)
+    settings = given.resolve(read.layer("data", "model", "train", "run")).settings
+    with listening(quiet or json) as listen:
+        result = run(read, settings, split=split, listen=listen)
+    if json:
+        print_json(result)
+    else:
+        show(result)
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the figures of an evaluation as tables."""
+    title = f"{result['kind']} checkpoint, {result['images']} {result['split']} images"
+    if accuracy := result["classification"]:
+        rows = [
+            [name, percent(score["top1"]), percent(score["top5"]), percent(score["standard_error"])]
+            for name, score in _scores(accuracy)
+        ]
+        print_table(f"Accuracy: {title}", ["classifier", "top-1", "top-5", "standard error"], rows)
+        out.print(f"calibration error {accuracy['calibration_error']:.3f}")
+    if place := result["localisation"]:
+        rows = [
+            [f"part {m['part']}", m["landmark"], percent(m["pck10"]), percent(m["pck15"])]
+            for m in place["one_to_one"]
+        ]
+        rows.append(["mean", "", percent(place["pck10"]), percent(place["pck15"])])
+        print_table(
+            f"Localisation, one-to-one: {title}",
+            ["part", "landmark", "within 0.1 of the box", "within 0.15"],
+            rows,
+        )
+        rows = [
+            [f"part {m['part']}", m["landmark"], m["region"] or "-", percent(m["pck15"])]
+            for m in place["best"]
+        ]
+        print_table(
+            "Best landmark of each part", ["part", "landmark", "region", "within 0.15"], rows
+        )
+        out.print(
+            f"keypoint regression error {place['regression_error']:.3f} of the box, "
+            f"NMI {place['nmi']:.3f}, ARI {place['ari']:.3f}"
+        )
+    if maps := result["telemetry"]:
+        out.print(
+            f"Dis {_mean(maps['distance_fraction']):.4f} of the squared map, "
+            f"Div {_mean(maps['diversity']):.4f}, "
+            f"two parts in one place in {percent(maps['shared_peaks'])} of the images"
+        )
+    for picture in result["files"]:
+        out.print(picture, highlight=False, markup=False)
+
+
+def _scores(accuracy: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    parts = accuracy["parts"]
+    joint = ("summed over parts", accuracy["joint"])
+    if len(parts) == 1:
+        return [("network", accuracy["joint"])]
+    return [*((f"part {i}", score) for i, score in enumerate(parts, start=1)), joint]
+
+
+def _mean(figures: list[float]) -> float:
+    return sum(figures) / len(figures)

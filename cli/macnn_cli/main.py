@@ -1,0 +1,65 @@
+"""The `macnn` command: the commands, and the exit code of whatever goes wrong."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from macnn import __version__
+from macnn.errors import MacnnError
+from macnn_cli import config, data, demo, evaluate, pretrain_parts, train
+from macnn_cli.console import err
+
+USAGE, INTERRUPTED = 2, 130
+# Typer does not name the base class of its usage errors; it is BadParameter's.
+TyperUsageError = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="macnn",
+    help="Find the parts that tell look-alike classes apart, train on them, and show them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("pretrain-parts")(pretrain_parts.pretrain_parts)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("demo")(demo.demo)
+app.add_typer(data.app, name="data")
+app.add_typer(config.app, name="config")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"macnn {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Find the parts that tell look-alike classes apart, train on them, and show them."""
+
+
+def run() -> None:
+    """Entry point: run a command; what goes wrong becomes one line and an exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except MacnnError as error:
+        _complain(str(error))
+        code = error.exit_code
+    except TyperUsageError as error:
+        _complain(error.format_message())  # type: ignore[attr-defined]
+        code = USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted")
+        code = INTERRUPTED
+    sys.exit(code or 0)
+
+
+def _complain(text: str) -> None:
+    line = " ".join(text.split())
+    err.print(f"macnn: {line}", highlight=False, markup=False)

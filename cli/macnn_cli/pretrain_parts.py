@@ -1,0 +1,43 @@
+"""`macnn pretrain-parts`: find the parts."""
+
+from typing import Any
+
+from macnn_cli.console import listening, percent, print_json, print_table
+from macnn_cli.options import JSON, OVERWRITE, QUIET, Given, takes_settings
+
+
+@takes_settings("data", "model", "pretrain", "run")
+def pretrain_parts(
+    *, given: Given, overwrite: OVERWRITE = False, json: JSON = False, quiet: QUIET = False
+) -> None:
+    """Find the parts: cluster the channels, fit the grouping layers.
+
+    Streams the training images once. Labels are not used. Writes a run folder with a checkpoint,
+    a summary and a picture of where each part looks.
+    """
+    settings = given.resolve().settings
+    from macnn.training.pretrain_parts import run
+
+    with listening(quiet or json) as listen:
+        summary = run(settings, overwrite=overwrite, listen=listen)
+    if json:
+        print_json(summary)
+    else:
+        _show(summary)
+
+
+def _show(summary: dict[str, Any]) -> None:
+    sizes = summary["cluster_sizes"]
+    print_table(
+        f"{len(sizes)} parts from {summary['images']} images",
+        ["figure", "value"],
+        [
+            ["channels per part", ", ".join(map(str, sizes))],
+            ["inertia (squared cells)", f"{summary['inertia']:.6g}"],
+            ["inertia over that of one cluster", percent(summary["spread"])],
+            ["dead channels", str(len(summary["dead_channels"]))],
+            ["channel weights off their indicator by", f"{summary['fit_error']:.2g}"],
+            ["checkpoint", summary["checkpoint"]],
+            ["picture", summary["picture"]],
+        ],
+    )

@@ -1,0 +1,1 @@
+"""Images, labels and annotations: one file per layout, transforms, batches."""

@@ -1,0 +1,69 @@
+"""The stage behind `macnn demo`: the main job, end to end, on synthetic birds."""
+
+from pathlib import Path
+from typing import Any
+
+from macnn.config import Settings, resolve
+from macnn.data.synth import write_birds
+from macnn.errors import UsageError
+from macnn.evaluation import run as evaluation
+from macnn.events import Listener, Notice
+from macnn.runs.checkpoint import read_checkpoint
+from macnn.training import pretrain_parts, train
+
+PRESET = "demo"
+
+
+def run(output: Path, *, seed: int, overwrite: bool, listen: Listener) -> dict[str, Any]:
+    """Draw birds, find parts, train MA-CNN and the baseline, evaluate all three.
+
+    The birds are drawn once: a later call with the same folder and seed uses them again.
+
+    Raises:
+        MacnnError: the folder is in use, or cannot be written.
+    """
+    if output.exists() and any(output.iterdir()) and not overwrite:
+        raise UsageError(f"{output}: not empty", hint="pass --overwrite, or another --output")
+    data = output / f"birds-seed{seed}"
+    if not data.exists():
+        write_birds(data, seed=seed, listen=listen)
+
+    def settings(folder: str, **model: int) -> Settings:
+        flags = {"data.root": data, "run.output": output / folder, "run.seed": seed}
+        flags |= {f"model.{name}": value for name, value in model.items()}
+        return resolve(flags=flags, preset=PRESET).settings
+
+    def measure(folder: str) -> dict[str, Any]:
+        listen(Notice("info", f"Evaluating {folder}"))
+        checkpoint = read_checkpoint(output / folder)
+        return evaluation.run(checkpoint, settings(folder), split="test", listen=listen)
+
+    listen(Notice("info", "Finding the parts"))
+    pretrain_parts.run(settings("parts"), overwrite=overwrite, listen=listen)
+    found = read_checkpoint(output / "parts")
+    listen(Notice("info", "Training the baseline: global average pooling, same budget"))
+    train.run(settings("baseline", parts=0), found, overwrite=overwrite, listen=listen)
+    listen(Notice("info", "Training MA-CNN"))
+    train.run(settings("macnn"), found, overwrite=overwrite, listen=listen)
+
+    results = {name: measure(name) for name in ("baseline", "parts", "macnn")}
+    return {
+        "classes": len(found.class_names),
+        "images": results["macnn"]["images"],
+        "rows": [
+            _row("baseline (global average pool)", results["baseline"]),
+            _row("MA-CNN, after part pre-training", results["parts"]),
+            _row("MA-CNN, trained", results["macnn"]),
+        ],
+        "picture": results["macnn"]["files"][0],
+    }
+
+
+def _row(name: str, result: dict[str, Any]) -> dict[str, Any]:
+    accuracy, place, maps = (result[k] for k in ("classification", "localisation", "telemetry"))
+    return {
+        "name": name,
+        "accuracy": accuracy["joint"]["top1"] if accuracy else None,
+        "pck10": place["pck10"] if place else None,
+        "shared_peaks": maps["shared_peaks"] if maps else None,
+    }

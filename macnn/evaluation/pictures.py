@@ -1,0 +1,48 @@
+"""Pictures of where the parts of a network look."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from macnn.data.loaders import Loader
+from macnn.data.samples import ImageSet
+from macnn.model import Network
+from macnn.report.grids import Caption, attention_grid
+
+SHOWN = 8  # photographs in a picture
+
+
+@torch.no_grad()
+def draw_parts(network: Network, loader: Loader) -> Image.Image:
+    """Attention of every part on some photographs of a loader, and averaged over them.
+
+    The photographs are taken at even distances; with classifiers the predicted class is named too.
+    """
+    images = _some(loader.photographs.images)
+    chosen = replace(
+        loader, photographs=replace(loader.photographs, images=images), batch_size=SHOWN
+    )
+    (batch,) = chosen.epoch()
+    network.eval()
+    output = network(batch.to(next(network.parameters()).device).images)
+    assert output.attention is not None, "the baseline has no parts to draw"
+    attention = output.attention.float().cpu()
+    names = images.class_names
+    predicted = (
+        [None] * len(batch.labels)
+        if output.logits is None
+        else [names[i] for i in output.logits.sum(dim=1).argmax(dim=1).tolist()]
+    )
+    captions = [
+        Caption(names[label], guess)
+        for label, guess in zip(batch.labels.tolist(), predicted, strict=True)
+    ]
+    return attention_grid(batch.images, attention, captions=captions, mean=attention.mean(dim=0))
+
+
+def _some(images: ImageSet) -> ImageSet:
+    count = len(images.samples)
+    step = max(1, count // SHOWN)
+    return replace(images, samples=images.samples[step // 2 :: step][:SHOWN])

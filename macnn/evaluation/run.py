@@ -1,0 +1,55 @@
+"""The stage behind `macnn eval`: a checkpoint in, figures and pictures out."""
+
+from typing import Any
+
+from macnn.config import Settings
+from macnn.data.samples import Split
+from macnn.errors import DiskError
+from macnn.evaluation.evaluate import evaluate
+from macnn.evaluation.pictures import draw_parts
+from macnn.events import Listener
+from macnn.files import write_json
+from macnn.report.plots import confusion_picture
+from macnn.runs.checkpoint import Checkpoint
+from macnn.runs.networks import load_network
+from macnn.runs.setup import open_images, open_loader, prepare
+
+
+def run(
+    checkpoint: Checkpoint, settings: Settings, *, split: Split, listen: Listener
+) -> dict[str, Any]:
+    """Evaluate a checkpoint on one split; returns what is also written to report/eval-SPLIT.json.
+
+    Localisation is fitted on all training images, held-out ones included, without their labels.
+
+    Raises:
+        MacnnError: bad data or checkpoint.
+        DiskError: the report cannot be written.
+    """
+    device = prepare(settings)
+    network = load_network(checkpoint).to(device)
+    images = open_images(settings)
+    measured = open_loader(settings, images.split(split))
+    fitting = open_loader(settings, images.split("train", "validation"))
+    result = evaluate(
+        network, measured, fitting, split=split, margin=settings.train.margin, listen=listen
+    )
+
+    report = checkpoint.run / "report"
+    files = []
+    content: dict[str, Any] = {"kind": checkpoint.kind, "step": checkpoint.step}
+    content |= result.as_json()
+    try:
+        report.mkdir(exist_ok=True)
+        if result.telemetry is not None:
+            files.append(report / f"parts-{split}.png")
+            draw_parts(network, measured).save(files[-1])
+        if result.classification is not None:
+            files.append(report / f"confusion-{split}.png")
+            confusion_picture(result.classification).save(files[-1])
+        files.append(report / f"eval-{split}.json")
+        content["files"] = [str(file) for file in files]
+        write_json(files[-1], content)
+    except OSError as error:
+        raise DiskError(f"{report}: cannot be written ({error})") from None
+    return content

@@ -1,0 +1,153 @@
+"""Convolutional backbones: any torchvision classification network with a spatial map, or our own.
+
+A network is cut at a node, its tap: everything after is removed, and the output is the feature map
+F (B, C, H, W). Parameter names stay torchvision's, so weight files load as they are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+from macnn.errors import CheckpointError, UsageError
+from macnn.model import tiny
+from macnn.model.weights import load_into, read_weights
+
+TINY = "tiny"
+FEATURES = "features"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """What identifies a backbone: a name, and the node whose output is the feature map."""
+
+    name: str
+    tap: str | None = None
+
+
+class Backbone(nn.Module):
+    """A cut network, with the normalisation its weights expect.
+
+    `forward` takes uint8 images (B, 3, S, S) and gives features (B, C, H, W).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: BackboneSpec) -> None:
+        """Build the network with random weights.
+
+        Raises:
+            UsageError: an unknown name or tap, or a network without a spatial map.
+        """
+        super().__init__()
+        if spec.name == TINY:
+            self.body: nn.Module = tiny.TinyNet()
+            mean, std = tiny.MEAN, tiny.STD
+        else:
+            self.body = _cut(spec)
+            mean, std = IMAGENET_MEAN, IMAGENET_STD
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute the feature map."""
+        x = (images.to(self.mean.dtype) / 255 - self.mean) / self.std
+        output: Tensor | dict[str, Tensor] = self.body(x)
+        return output[FEATURES] if isinstance(output, dict) else output
+
+    @torch.no_grad()
+    def map_shape(self, image_size: int) -> tuple[int, int, int]:
+        """C, H, W of the feature map for square images of `image_size` pixels.
+
+        Raises:
+            UsageError: the output is no spatial map at this size.
+        """
+        was_training = self.training
+        self.eval()
+        probe = torch.zeros(
+            1, 3, image_size, image_size, dtype=torch.uint8, device=self.mean.device
+        )
+        shape = self(probe).shape
+        self.train(was_training)
+        if len(shape) != 4 or shape[2] * shape[3] == 1:
+            raise UsageError(
+                f"the backbone's output {tuple(shape)} is no spatial map at {image_size} px",
+                hint="choose another --tap or a larger --img-size",
+            )
+        return shape[1], shape[2], shape[3]
+
+
+def build_backbone(spec: BackboneSpec, weights: str | None) -> Backbone:
+    """Build a backbone and load its weights.
+
+    Args:
+        spec: which network.
+        weights: a file, 'imagenet' (torchvision's own), 'none', or None for the packaged weights
+            of `tiny`.
+
+    Raises:
+        UsageError: no weights given for a torchvision network.
+        CheckpointError: a missing or unreadable weights file, or one of another network.
+    """
+    backbone = Backbone(spec)
+    if weights == "none":
+        return backbone
+    if weights == "imagenet" and spec.name != TINY:
+        tensors = _imagenet(spec.name)
+    elif weights is not None:
+        tensors = read_weights(Path(weights))
+    elif spec.name == TINY:
+        tensors = read_weights(tiny.tiny_weights_path())
+    else:
+        raise UsageError(
+            f"backbone {spec.name}: no weights given",
+            hint="pass --weights FILE, --weights imagenet (torchvision downloads them) "
+            "or --weights none",
+        )
+    load_into(backbone.body, tensors, f"weights {weights or 'packaged'}", spec.name)
+    return backbone
+
+
+def _cut(spec: BackboneSpec) -> nn.Module:
+    names = models.list_models(module=models)
+    if spec.name not in names:
+        close = get_close_matches(spec.name, [TINY, *names], n=1)
+        raise UsageError(
+            f"backbone '{spec.name}' is neither '{TINY}' nor a torchvision classification network",
+            hint=f"did you mean '{close[0]}'?" if close else "see torchvision.models.list_models()",
+        )
+    network = models.get_model(spec.name, weights=None)
+    _, nodes = get_graph_node_names(network, suppress_diff_warning=True)
+    tap = spec.tap or _default_tap(network, nodes)
+    if tap not in nodes:
+        close = get_close_matches(tap, nodes, n=3)
+        raise UsageError(f"{spec.name} has no node '{tap}'", hint=f"near it: {', '.join(close)}")
+    return create_feature_extractor(network, {tap: FEATURES}, suppress_diff_warning=True)
+
+
+def _default_tap(network: nn.Module, nodes: list[str]) -> str:
+    """The last node before the global pooling or the head, and before a last max-pooling."""
+    ends = ("avgpool", "adaptive_avg_pool", "mean", "classifier", "head", "fc")
+    last = next(i for i, node in enumerate(nodes) if node.startswith(ends)) - 1
+    modules = dict(network.named_modules())
+    return nodes[last - 1 if isinstance(modules.get(nodes[last]), nn.MaxPool2d) else last]
+
+
+def _imagenet(name: str) -> Mapping[str, Tensor]:
+    try:
+        tensors: Mapping[str, Tensor] = models.get_model_weights(name).DEFAULT.get_state_dict(
+            progress=False, check_hash=True
+        )
+    except OSError as error:
+        raise CheckpointError(
+            f"imagenet weights of {name}: the download failed ({error})",
+            hint="pass --weights FILE",
+        ) from None
+    return tensors

@@ -1,0 +1,1 @@
+"""How MA-CNN learns: part pre-training, then alternating optimisation."""

@@ -1,0 +1,191 @@
+"""Alternating optimisation (PAPER.md 7).
+
+A round is a grouping phase, in which the convolutions are fixed and the grouping layers follow
+L_cng, and a convolution phase, in which the grouping layers are fixed and convolutions and
+classifiers follow L_cls. The baseline has convolution phases only.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch.optim import SGD, Optimizer
+
+from macnn.config.settings import TrainSettings
+from macnn.data.loaders import Batch, Loader
+from macnn.errors import NonFiniteError
+from macnn.events import Listener, Metrics, Progress
+from macnn.model import Network
+from macnn.training.losses import GroupingObjective, classification_loss, grouping_objective
+from macnn.training.optimisers import convolution_optimiser, grouping_optimiser, set_rate
+
+
+@dataclass
+class Position:
+    """How far training has come."""
+
+    round: int = 0
+    step: int = 0  # optimiser steps of both phases
+    grouping_epoch: int = 0
+    convolution_epoch: int = 0
+    losses: list[float] = field(default_factory=list)  # mean loss of each phase, newest last
+
+
+class Alternation:
+    """Trains a network round by round."""
+
+    def __init__(
+        self,
+        network: Network,
+        grouping_loader: Loader,
+        convolution_loader: Loader,
+        settings: TrainSettings,
+        listen: Listener,
+    ) -> None:
+        """Set up optimisers; nothing is trained yet."""
+        self.network = network
+        self.loaders = {"grouping": grouping_loader, "convolution": convolution_loader}
+        self.settings = settings
+        self.listen = listen
+        self.position = Position()
+        self.device = next(network.parameters()).device
+        self.optimiser: SGD = convolution_optimiser(network, settings)
+        self.grouping_optimiser: Optimizer | None = (
+            grouping_optimiser(network, settings) if network.grouping else None
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether all rounds are done, or neither loss changes any more."""
+        position, settings = self.position, self.settings
+        if position.round >= settings.rounds:
+            return True
+        per_round = 2 if self._groups else 1
+        if settings.tolerance == 0 or position.round < 2:
+            return False
+        new, old = position.losses[-per_round:], position.losses[-2 * per_round : -per_round]
+        return all(
+            abs(now - before) <= settings.tolerance * abs(before)
+            for now, before in zip(new, old, strict=True)
+        )
+
+    def round(self) -> None:
+        """Train one round."""
+        if self._groups:
+            self._grouping_phase()
+        self._convolution_phase()
+        self.position.round += 1
+
+    @property
+    def _groups(self) -> bool:
+        return self.grouping_optimiser is not None and self.settings.grouping_steps > 0
+
+    def _grouping_phase(self) -> None:
+        """Convolutions fixed: train the grouping layers on L_cng."""
+        network, optimiser, total = (
+            self.network,
+            self.grouping_optimiser,
+            self.settings.grouping_steps,
+        )
+        assert optimiser is not None
+        network.eval()
+        means = _Means()
+        for done, batch in enumerate(self._endless(self.loaders["grouping"], total), start=1):
+            with torch.no_grad():
+                features = network.backbone(batch.images)
+            attention = network.recognise(features).attention
+            assert attention is not None
+            loss = grouping_objective(attention, self.settings)
+            self._step(optimiser, loss.total, batch)
+            means.add(**_figures(loss))
+            self.listen(Progress(self._task("grouping"), done, total, means.values()))
+        self._end_of_phase("grouping", means)
+
+    def _convolution_phase(self) -> None:
+        """Grouping layers fixed: train convolutions and classifiers on L_cls."""
+        network, settings, loader = self.network, self.settings, self.loaders["convolution"]
+        network.train()
+        if network.grouping is not None:
+            network.grouping.requires_grad_(False)
+        total = settings.epochs * len(loader)
+        before = self.position.round * total
+        means = _Means()
+        done = 0
+        for _ in range(settings.epochs):
+            for batch in loader.epoch(self.position.convolution_epoch):
+                batch = batch.to(self.device)
+                set_rate(self.optimiser, (before + done) / (settings.rounds * total))
+                logits, attention = network(batch.images)
+                loss = classification_loss(logits, batch.labels)
+                right = (logits.sum(dim=1).argmax(dim=1) == batch.labels).float().mean()
+                means.add(cls=loss.detach(), accuracy=right)
+                if attention is not None and settings.conv_grouping_weight > 0:
+                    grouping = grouping_objective(attention, settings)
+                    means.add(**_figures(grouping))
+                    loss = loss + settings.conv_grouping_weight * grouping.total
+                self._step(self.optimiser, loss, batch)
+                done += 1
+                self.listen(Progress(self._task("convolution"), done, total, means.values()))
+            self.position.convolution_epoch += 1
+        if network.grouping is not None:
+            network.grouping.requires_grad_(True)
+        self._end_of_phase("convolution", means)
+
+    def _endless(self, loader: Loader, steps: int) -> Iterator[Batch]:
+        """`steps` batches, running through as many epochs as that takes."""
+        while steps > 0:
+            for batch in loader.epoch(self.position.grouping_epoch):
+                yield batch.to(self.device)
+                steps -= 1
+                if steps == 0:
+                    break
+            self.position.grouping_epoch += 1
+
+    def _step(self, optimiser: Optimizer, loss: torch.Tensor, batch: Batch) -> None:
+        """One optimiser step, or none at all when the loss is not finite."""
+        if not math.isfinite(loss.item()):
+            images = self.loaders["convolution"].photographs.images
+            names = ", ".join(str(images.samples[i].path) for i in batch.samples.tolist())
+            raise NonFiniteError(
+                f"the loss became {loss.item()} at step {self.position.step + 1}, on {names}",
+                hint="lower --rate or --grouping-rate",
+            )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        self.position.step += 1
+
+    def _task(self, phase: str) -> str:
+        return f"Round {self.position.round + 1}/{self.settings.rounds}, {phase} phase"
+
+    def _end_of_phase(self, phase: str, means: "_Means") -> None:
+        values = means.values()
+        self.position.losses.append(values["cls" if phase == "convolution" else "cng"])
+        self.listen(
+            Metrics(phase, self.position.step, {"round": self.position.round + 1, **values})
+        )
+
+
+class _Means:
+    """Running means of named scalars."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, torch.Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, **values: torch.Tensor) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def values(self) -> dict[str, float]:
+        return {name: total.item() / self.counts[name] for name, total in self.sums.items()}
+
+
+def _figures(loss: GroupingObjective) -> dict[str, torch.Tensor]:
+    return {
+        "cng": loss.total.detach(),
+        "distance": loss.distance.detach(),
+        "diversity": loss.diversity.detach(),
+    }
