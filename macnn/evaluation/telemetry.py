@@ -8,7 +8,7 @@ from torch import Tensor
 
 from macnn_kernels import channel_peaks, checks, grouping_loss
 
-COLLAPSED = 0.25
+COLLAPSED = 0.5
 """Share of images with two parts in one place from which we warn."""
 
 

@@ -1,0 +1,1 @@
+"""Pictures of what a network looks at and how its training went."""
