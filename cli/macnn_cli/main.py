@@ -12,7 +12,7 @@ from macnn_cli.console import err
 
 USAGE, INTERRUPTED = 2, 130
 # Typer does not name the base class of its usage errors; it is BadParameter's.
-TyperUsageError = typer.BadParameter.__bases__[0]
+TyperUsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="macnn",

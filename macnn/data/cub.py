@@ -127,8 +127,7 @@ def _lines(file: Path, fields: int, optional: bool) -> Iterator[list[str]]:
 
 
 def _pairs(file: Path, optional: bool = False) -> Iterator[tuple[str, str]]:
-    for identity, value in _lines(file, 2, optional):
-        yield identity, value
+    return ((identity, value) for identity, value in _lines(file, 2, optional))
 
 
 def _boxes(file: Path) -> Iterator[tuple[str, Box]]:

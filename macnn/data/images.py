@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import functional as v2f
@@ -37,4 +36,5 @@ def read_image(path: Path) -> Tensor:
         ValueError,
     ) as error:
         raise DataError(f"{path}: does not decode ({error})", hint="replace or remove it") from None
-    return v2f.pil_to_tensor(upright).to(torch.uint8)
+    pixels: Tensor = v2f.pil_to_tensor(upright)
+    return pixels

@@ -5,7 +5,6 @@ Built from torchvision.transforms.v2, whose geometry moves keypoints with the pi
 
 from typing import Literal
 
-import torch
 from torchvision.transforms import v2
 
 ResizeMode = Literal["crop", "pad", "squash"]
@@ -36,7 +35,7 @@ def geometry(size: int, mode: ResizeMode, augment: Augment = "none") -> v2.Trans
     return v2.Compose(steps)
 
 
-class PadToSquare(v2.Transform):
+class PadToSquare(v2.Transform):  # type: ignore[misc]  # torchvision is untyped
     """Pad the short side with mid-grey, evenly."""
 
     def make_params(self, flat_inputs: list[object]) -> dict[str, object]:
@@ -48,8 +47,3 @@ class PadToSquare(v2.Transform):
     def transform(self, inpt: object, params: dict[str, object]) -> object:
         """Pad one image, box or set of keypoints."""
         return self._call_kernel(v2.functional.pad, inpt, fill=127, **params)
-
-
-def normalise(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    """Scale uint8 images (B, 3, S, S) to floats of the mean and std (3, 1, 1) a backbone expects."""
-    return (images.to(mean.dtype) / 255 - mean) / std

@@ -1,7 +1,6 @@
 """Pictures of where the parts of a network look."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from PIL import Image

@@ -10,9 +10,12 @@ from macnn.evaluation.pictures import draw_parts
 from macnn.events import Listener
 from macnn.files import write_json
 from macnn.report.plots import confusion_picture
+from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.networks import load_network
 from macnn.runs.setup import open_images, open_loader, prepare
+
+FITTING: frozenset[Split] = frozenset({"train", "validation"})
 
 
 def run(
@@ -20,7 +23,7 @@ def run(
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on one split; returns what is also written to report/eval-SPLIT.json.
 
-    Localisation is fitted on all training images, held-out ones included, without their labels.
+    Localisation is fitted on the training images, held-out ones included unless measured on.
 
     Raises:
         MacnnError: bad data or checkpoint.
@@ -30,7 +33,7 @@ def run(
     network = load_network(checkpoint).to(device)
     images = open_images(settings)
     measured = open_loader(settings, images.split(split))
-    fitting = open_loader(settings, images.split("train", "validation"))
+    fitting = open_loader(settings, images.split(*(FITTING - {split} or FITTING)))
     result = evaluate(
         network, measured, fitting, split=split, margin=settings.train.margin, listen=listen
     )
@@ -40,13 +43,12 @@ def run(
     content: dict[str, Any] = {"kind": checkpoint.kind, "step": checkpoint.step}
     content |= result.as_json()
     try:
-        report.mkdir(exist_ok=True)
         if result.telemetry is not None:
             files.append(report / f"parts-{split}.png")
-            draw_parts(network, measured).save(files[-1])
+            save(draw_parts(network, measured), files[-1])
         if result.classification is not None:
             files.append(report / f"confusion-{split}.png")
-            confusion_picture(result.classification).save(files[-1])
+            save(confusion_picture(result.classification), files[-1])
         files.append(report / f"eval-{split}.json")
         content["files"] = [str(file) for file in files]
         write_json(files[-1], content)

@@ -129,7 +129,8 @@ def _cut(spec: BackboneSpec) -> nn.Module:
     if tap not in nodes:
         close = get_close_matches(tap, nodes, n=3)
         raise UsageError(f"{spec.name} has no node '{tap}'", hint=f"near it: {', '.join(close)}")
-    return create_feature_extractor(network, {tap: FEATURES}, suppress_diff_warning=True)
+    cut: nn.Module = create_feature_extractor(network, {tap: FEATURES}, suppress_diff_warning=True)
+    return cut
 
 
 def _default_tap(network: nn.Module, nodes: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The whole network: backbone, channel grouping, part attention, part classifiers (PAPER.md 1-5)."""
+"""The whole network: backbone, channel grouping, part attention, classifiers (PAPER.md 1-5)."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -92,7 +92,7 @@ class Network(nn.Module):
         return Output(self._classify(parts), maps)
 
     def channel_weights(self, features: Tensor) -> Tensor:
-        """d (B, N, C) = f(F): the channel weights of every part in every image."""
+        """D (B, N, C) = f(F): the channel weights of every part in every image."""
         assert self.grouping is not None, "the baseline has no parts"
         weights: Tensor = self.grouping(features.mean(dim=(2, 3)) * self.spec.feature_scale)
         return weights

@@ -1,4 +1,4 @@
-"""Reading weights files from elsewhere: safetensors, or PyTorch's own format without pickled code."""
+"""Reading weights files from elsewhere: safetensors, or PyTorch's format, never pickled code."""
 
 from collections.abc import Mapping
 from pathlib import Path

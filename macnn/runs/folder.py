@@ -1,7 +1,7 @@
 """The folder of a run: settings, environment, metrics, summary, status, checkpoints, pictures.
 
-    config.toml env.json classes.json metrics.jsonl metrics.csv summary.json status.json
-    checkpoints/step-N/ report/
+config.toml env.json classes.json metrics.jsonl metrics.csv summary.json status.json
+checkpoints/step-N/ report/
 """
 
 import csv
@@ -66,10 +66,8 @@ class RunFolder:
 
     @property
     def report(self) -> Path:
-        """Where pictures and pages go; made on first use."""
-        folder = self.path / "report"
-        folder.mkdir(exist_ok=True)
-        return folder
+        """Where pictures and pages go."""
+        return self.path / "report"
 
     def record(self, event: Event) -> None:
         """Append metrics to metrics.jsonl; other events are not kept."""

@@ -50,9 +50,7 @@ def open_images(settings: Settings) -> ImageSet:
     """
     root: Path | None = settings.data.root
     if root is None:
-        raise UsageError(
-            "no data set given", hint="pass --data DIR; 'macnn data synth' makes one"
-        )
+        raise UsageError("no data set given", hint="pass --data DIR; 'macnn data synth' makes one")
     return hold_out(read_cub(root), settings.data.validation, settings.data.split_seed)
 
 

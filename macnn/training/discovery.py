@@ -121,7 +121,7 @@ def _fit(
     seed: int,
     listen: Listener,
 ) -> Tensor:
-    """Fit the grouping layers to the indicators; returns the channel weights (n, N, C) they give."""
+    """Fit the grouping layers to the indicators; returns the weights (n, N, C) they then give."""
     grouping = network.grouping
     assert grouping is not None, "part pre-training needs parts"
     inputs = pooled * network.spec.feature_scale

@@ -1,16 +1,12 @@
 """The stage behind `macnn pretrain-parts`: settings in, run folder out."""
 
-from pathlib import Path
 from typing import Any
 
-import torch
-
 from macnn.config import Settings
-from macnn.data.loaders import Loader
 from macnn.errors import UsageError
 from macnn.evaluation.pictures import draw_parts
 from macnn.events import Listener
-from macnn.model import Network
+from macnn.report.save import save
 from macnn.runs.folder import RunFolder, check_output
 from macnn.runs.networks import new_network, save_network
 from macnn.runs.setup import open_images, open_loader, prepare
@@ -51,7 +47,7 @@ def run(settings: Settings, *, overwrite: bool, listen: Listener) -> dict[str, A
             settings=settings,
         )
         picture = folder.report / "parts.png"
-        draw_parts(network, open_loader(settings, images)).save(picture)
+        save(draw_parts(network, open_loader(settings, images)), picture)
         summary = {**_summary(found), "checkpoint": str(path), "picture": str(picture)}
         folder.finish(summary)
     return summary

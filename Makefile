@@ -1,0 +1,36 @@
+# Two commands do all the set-up: `make demo` and `make test`. Each installs into .venv when needed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check format tiny-weights clean
+
+demo: $(STAMP)  ## The main job on synthetic birds, end to end
+	$(BIN)/macnn demo --output runs/demo --overwrite
+
+test: check  ## All checks and all tests
+	$(BIN)/python -m pytest
+
+check: $(STAMP)  ## Format, lint, types, one-way imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## Format, and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+tiny-weights: $(STAMP)  ## Train the packaged weights of the small backbone again
+	$(BIN)/python -m macnn.training.tiny_weights
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "macnn needs Python >= 3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+clean:  ## Remove the environment and caches; runs are kept
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
