@@ -26,6 +26,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from macnn_kernels import backend
+
 
 @dataclass(frozen=True)
 class Config:
@@ -71,7 +73,7 @@ _fastest: dict[tuple[Any, ...], Config] = {}
 
 
 def launch(
-    kernel: Any,  # noqa: ANN401 - a triton.JITFunction, which is untyped
+    kernel: Any,
     grid: Grid,
     *args: Tensor | float | None,
     configs: Sequence[Config],
@@ -87,7 +89,7 @@ def launch(
     device = next(arg.device for arg in args if isinstance(arg, Tensor))
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         chosen = candidates[0]
-        if len(candidates) > 1 and os.environ.get("MACNN_AUTOTUNE", "0") == "1":
+        if len(candidates) > 1 and _autotuned():
             chosen = _pick(candidates, grid)
         chosen.start(grid(chosen.config.blocks))
 
@@ -101,6 +103,11 @@ def recorded() -> Iterator[list[Launch]]:
         yield _record
     finally:
         _record = before
+
+
+def _autotuned() -> bool:
+    """Whether candidates are timed; interpreted kernels have no time worth measuring."""
+    return os.environ.get("MACNN_AUTOTUNE", "0") == "1" and not backend.interpreted()
 
 
 def _pick(candidates: Sequence[Launch], grid: Grid) -> Launch:

@@ -49,7 +49,7 @@ def channel_peaks(features: Tensor) -> Peaks:
         raise ValueError(
             f"features: expected 1 <= H, W <= {MAX_SIDE}, got {checks.describe(features)}"
         )
-    return Peaks(*_peaks(features))
+    return Peaks(*_peaks(features.detach()))
 
 
 def peak_gram(peaks: Peaks, *, out: Tensor | None = None) -> Tensor:
@@ -149,19 +149,17 @@ def _launch_peaks(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         *(maps, x, y, value),
         *(C, H * W, W),
         *maps.stride(),
-        configs=_peak_configs(C, H * W, channels_last=maps.stride(1) == 1),
+        configs=_peak_configs(H * W, channels_last=maps.stride(1) == 1),
     )
     return x, y, value
 
 
-def _peak_configs(C: int, S: int, *, channels_last: bool) -> list[Config]:
+def _peak_configs(S: int, *, channels_last: bool) -> list[Config]:
     """Tiles of 2048 elements, long along the dimension that is contiguous in memory."""
     from triton import next_power_of_2
 
     def tile(c: int, s: int) -> Config:
-        return Config(
-            {"BLOCK_C": min(c, next_power_of_2(C)), "BLOCK_S": min(s, next_power_of_2(S))}
-        )
+        return Config({"BLOCK_C": c, "BLOCK_S": min(s, next_power_of_2(S))})
 
     if channels_last:
         return [tile(32, 64), tile(64, 32), tile(64, 64), tile(32, 128)]
