@@ -36,7 +36,7 @@ def read_cub(root: Path) -> ImageSet:
     labels = dict(_pairs(root / "image_class_labels.txt"))
     training = dict(_pairs(root / "train_test_split.txt"))
     boxes = dict(_boxes(root / "bounding_boxes.txt"))
-    part_names = dict(_pairs(root / "parts" / "parts.txt", optional=True))
+    part_names = dict(_pairs(root / "parts" / "parts.txt"))
     locations = _locations(root / "parts" / "part_locs.txt", tuple(part_names))
 
     images = list(_pairs(root / "images.txt"))
@@ -93,14 +93,12 @@ def read_cub(root: Path) -> ImageSet:
 def _locate(root: Path) -> Path:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder", hint="--data takes the folder of a data set")
-    if (root / "images.txt").is_file():
-        return root
-    below = sorted(path.parent for path in root.glob("*/images.txt"))
-    if len(below) == 1:
-        root = below[0]
-    elif below:
-        found = ", ".join(path.name for path in below)
-        raise DataError(f"{root}: holds several data sets ({found})", hint="name one of them")
+    if not (root / "images.txt").is_file():
+        below = sorted(path.parent for path in root.glob("*/images.txt"))
+        if len(below) > 1:
+            found = ", ".join(path.name for path in below)
+            raise DataError(f"{root}: holds several data sets ({found})", hint="name one of them")
+        root = below[0] if below else root
     for file in REQUIRED:
         if not (root / file).is_file():
             raise DataError(
@@ -110,12 +108,10 @@ def _locate(root: Path) -> Path:
     return root
 
 
-def _lines(file: Path, fields: int, optional: bool) -> Iterator[list[str]]:
-    """Split every line into `fields`; the last one keeps its spaces."""
+def _lines(file: Path, fields: int) -> Iterator[list[str]]:
+    """Split every line into `fields`; the last one keeps its spaces. No file, no lines."""
     if not file.is_file():
-        if optional:
-            return
-        raise DataError(f"{file}: no such file")
+        return
     text = file.read_text(encoding="utf-8", errors="surrogateescape")
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -126,12 +122,12 @@ def _lines(file: Path, fields: int, optional: bool) -> Iterator[list[str]]:
         yield parts
 
 
-def _pairs(file: Path, optional: bool = False) -> Iterator[tuple[str, str]]:
-    return ((identity, value) for identity, value in _lines(file, 2, optional))
+def _pairs(file: Path) -> Iterator[tuple[str, str]]:
+    return ((identity, value) for identity, value in _lines(file, 2))
 
 
 def _boxes(file: Path) -> Iterator[tuple[str, Box]]:
-    for image, *numbers in _lines(file, 5, optional=True):
+    for image, *numbers in _lines(file, 5):
         yield image, Box(*(_number(file, text) for text in numbers))
 
 
@@ -139,7 +135,7 @@ def _locations(file: Path, parts: tuple[str, ...]) -> dict[str, tuple[Point | No
     """Locations per image, in the order of `parts`; a part without a line is not visible."""
     index = {identity: position for position, identity in enumerate(parts)}
     found: dict[str, list[Point | None]] = {}
-    for image, part, x, y, visible in _lines(file, 5, optional=True):
+    for image, part, x, y, visible in _lines(file, 5):
         if part not in index:
             raise DataError(f"{file}: image {image} has part {part}, which parts.txt does not list")
         points = found.setdefault(image, [None] * len(parts))

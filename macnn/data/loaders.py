@@ -101,8 +101,14 @@ class Loader:
         )
 
 
+def frame(points: Tensor, frames: Tensor) -> Tensor:
+    """Map points (B, N, 2) in pixels of the stored images to pixels of the network input."""
+    scale, shift = frames[:, None, :, 0], frames[:, None, :, 1]
+    return points * scale + shift
+
+
 def unframe(points: Tensor, frames: Tensor) -> Tensor:
-    """Map points (B, N, 2) in network pixels back to pixels of the stored images."""
+    """Map points (B, N, 2) in pixels of the network input back to pixels of the stored images."""
     scale, shift = frames[:, None, :, 0], frames[:, None, :, 1]
     return (points - shift) / scale
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from macnn.data.loaders import Batch, Loader, unframe
+from macnn.data.loaders import Loader, frame, unframe
 from macnn.data.samples import ImageSet
 from macnn.errors import DataError
 from macnn.evaluation.localisation import (
@@ -80,10 +80,9 @@ def predict(
         if output.attention is not None:
             telemetry.update(output.attention)
             maps = output.attention.float().cpu()
-            size = batch.images.shape[-1]
-            centres.append(unframe(part_centres(maps) * size, batch.frames))
-            framed = _frame(keypoints[batch.samples], batch) / size
-            owners.append(keypoint_owners(maps, framed))
+            centres.append(unframe(network.grid.to_pixels(part_centres(maps)), batch.frames))
+            framed = frame(keypoints[batch.samples], batch.frames)
+            owners.append(keypoint_owners(maps, network.grid.to_fractions(framed)))
     return Predictions(
         samples=torch.cat(samples),
         labels=torch.cat(labels),
@@ -177,9 +176,3 @@ def _landmarks(predictions: Predictions, images: ImageSet) -> Landmarks:
         boxes=boxes[order],
         owners=predictions.owners,
     )
-
-
-def _frame(points: Tensor, batch: Batch) -> Tensor:
-    """Map points (B, K, 2) of the stored images to pixels of the network input."""
-    scale, shift = batch.frames[:, None, :, 0], batch.frames[:, None, :, 1]
-    return points * scale + shift

@@ -27,7 +27,8 @@ def draw_parts(network: Network, loader: Loader) -> Image.Image:
     network.eval()
     output = network(batch.to(next(network.parameters()).device).images)
     assert output.attention is not None, "the baseline has no parts to draw"
-    attention = output.attention.float().cpu()
+    size = network.spec.image_size
+    attention = network.grid.resample(output.attention.float().cpu(), size, size // 4)
     names = images.class_names
     predicted = (
         [None] * len(batch.labels)

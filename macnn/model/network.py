@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from macnn.model.alignment import cell_grid
 from macnn.model.backbones import Backbone, BackboneSpec
 from macnn.model.classifiers import PartClassifiers
 from macnn.model.grouping import ChannelGrouping
@@ -62,7 +63,8 @@ class Network(nn.Module):
         self.spec = spec
         self.backbone = backbone
         self.map_shape = backbone.map_shape(spec.image_size)
-        channels = self.map_shape[0]
+        channels, *cells = self.map_shape
+        self.grid = cell_grid(backbone.body, spec.image_size, (cells[0], cells[1]))
         self.grouping = (
             ChannelGrouping(spec.parts, channels, spec.hidden or channels) if spec.parts else None
         )

@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import pytest
+
+from macnn.config import Settings, resolve
+from macnn.config.resolve import presets, read_toml
+from macnn.config.settings import paths
+from macnn.config.write import to_toml
+from macnn.errors import UsageError
+
+
+def test_without_anything_given_every_value_is_a_default():
+    resolved = resolve(environ={})
+    assert resolved.settings == Settings()
+    assert set(resolved.sources.values()) == {"default"}
+
+
+def test_each_layer_overrides_the_ones_below_it(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[train]\nrate = 0.2\nrounds = 2\n[data]\nimage_size = 64\nworkers = 2\n")
+    resolved = resolve(
+        preset="demo",
+        checkpoint=("run", {"data.image_size": 96, "data.batch_size": 8}),
+        file=file,
+        environ={"MACNN_TRAIN__ROUNDS": "3", "MACNN_DATA__WORKERS": "3"},
+        assignments=("data.workers=4",),
+        flags={"data.workers": 5, "data.root": None},
+    )
+    settings, sources = resolved.settings, resolved.sources
+    assert (settings.data.batch_size, sources["data.batch_size"]) == (8, "run")
+    assert (settings.data.image_size, sources["data.image_size"]) == (64, str(file))
+    assert (settings.train.rate, sources["train.rate"]) == (0.2, str(file))
+    assert (settings.train.rounds, sources["train.rounds"]) == (3, "environment")
+    assert (settings.data.workers, sources["data.workers"]) == (5, "flag")
+    assert sources["data.augment"] == "preset demo"
+    assert sources["data.root"] == "default"
+
+
+def test_a_flag_equal_to_the_default_still_counts_as_given():
+    resolved = resolve(preset="demo", flags={"data.image_size": 224}, environ={})
+    assert resolved.settings.data.image_size == 224
+    assert resolved.sources["data.image_size"] == "flag"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("data.img_size=3", "did you mean 'data.image_size'"),
+        ("image_size=3", "did you mean 'data.image_size'"),
+        ("data.image_size=3", "greater than or equal to 16"),
+        ("train.rate=fast", "train.rate = 'fast' (--set)"),
+        ("data.image_size", "expected section.key=value"),
+    ],
+)
+def test_a_bad_assignment_is_refused_with_its_name_and_a_remedy(assignment, message):
+    with pytest.raises(UsageError) as refused:
+        resolve(assignments=(assignment,), environ={})
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[data]\nroot = ", "not a readable TOML"), ("[dat]\nroot = 'x'", "unknown key 'dat.root'")],
+)
+def test_a_bad_file_is_refused(tmp_path, text, message):
+    file = tmp_path / "bad.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as refused:
+        resolve(file=file, environ={})
+    assert message in str(refused.value)
+    assert str(file) in str(refused.value)
+
+
+def test_missing_file_and_unknown_preset_are_refused():
+    with pytest.raises(UsageError, match="no such configuration file"):
+        resolve(file=Path("nowhere.toml"), environ={})
+    with pytest.raises(UsageError, match="choose from"):
+        resolve(preset="demmo", environ={})
+
+
+def test_written_settings_are_read_back_unchanged(tmp_path):
+    settings = resolve(
+        flags={"data.root": Path('a "quoted" folder/ü'), "model.hidden": 3}, environ={}
+    ).settings
+    file = tmp_path / "config.toml"
+    file.write_text(to_toml(settings))
+    assert resolve(file=file, environ={}).settings == settings
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_is_valid(name):
+    assert resolve(preset=name, environ={}).settings
+
+
+def test_every_setting_has_its_own_flag_a_description_and_a_source():
+    flags = [field.json_schema_extra["flag"] for field in paths().values()]
+    assert len(set(flags)) == len(flags)
+    for field in paths().values():
+        assert field.description
+        assert field.json_schema_extra["source"]
+
+
+def test_tables_of_a_file_become_dotted_paths(tmp_path):
+    file = tmp_path / "a.toml"
+    file.write_text("top = 1\n[data]\nroot = 'x'\n")
+    assert read_toml(file) == {"top": 1, "data.root": "x"}
