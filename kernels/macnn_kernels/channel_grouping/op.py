@@ -1,12 +1,13 @@
-"""Channel grouping as an operator: checks, registration, autograd, cost."""
+"""`channel_grouping`: public function, cost and registration."""
 
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from .. import checks
-from . import reference
+from macnn_kernels import backend, checks
+from macnn_kernels.channel_grouping import reference
 
 Context: TypeAlias = Any  # what autograd hands over; torch has no type for it
 
@@ -37,36 +38,48 @@ def channel_grouping(pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Ten
     return weights
 
 
-def flops(batch: int, channels: int, hidden: int, parts: int, *, backward: bool = False) -> int:
-    """Floating-point operations of the matrix products; a multiply-add counts two."""
-    return (8 if backward else 4) * batch * parts * hidden * channels
-
-
-def bytes_moved(
-    batch: int, channels: int, hidden: int, parts: int, itemsize: int, *, backward: bool = False
+def grouping_bytes(
+    B: int, C: int, K: int, N: int, element_size: int, *, backward: bool = False
 ) -> int:
-    """Bytes read and written when every tensor moves once, inputs of `itemsize` bytes."""
-    pooled = batch * channels * itemsize
-    parameters = parts * (2 * hidden * channels + hidden + channels) * itemsize
-    outputs = batch * parts * (hidden + channels) * 4
-    if backward:  # The gradients are as large as what they belong to.
-        return 2 * (pooled + parameters) + outputs + batch * parts * channels * 4
-    return pooled + parameters + outputs
+    """Bytes `channel_grouping` must move, inputs of `element_size` bytes, weights d of four.
+
+    Forward: pooled features and parameters in; weights and hidden units out. Backward: those and
+    the cotangent in; the gradients of pooled features and parameters out.
+    """
+    parameters = N * (2 * K * C + K + C) * element_size
+    pooled, hidden, weights = B * C * element_size, B * N * K * element_size, B * N * C * 4
+    if backward:
+        return 2 * (parameters + pooled + weights) + hidden
+    return parameters + pooled + hidden + weights
+
+
+def grouping_flops(B: int, C: int, K: int, N: int, *, backward: bool = False) -> int:
+    """Multiplications and additions of the matrix products."""
+    return (8 if backward else 4) * B * N * K * C
+
+
+def rehearse() -> None:
+    """Call the launchers once per default configuration and dtype; see `macnn_kernels.aot`."""
+    from macnn_kernels.channel_grouping import launchers
+
+    shapes = (64, 512), (4, 512, 512), (4, 512), (4, 512, 512), (4, 512)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        pooled, w1, b1, w2, b2 = (torch.empty(s, dtype=dtype, device="meta") for s in shapes)
+        weights, hidden = launchers.forward(pooled, w1, b1, w2, b2)
+        launchers.backward(weights, pooled, w1, w2, hidden, weights, True, True)
 
 
 @torch.library.custom_op("macnn::channel_grouping", mutates_args=())
 def _forward(
     pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
 ) -> tuple[Tensor, Tensor]:
-    return reference.forward(pooled, w1, b1, w2, b2)
+    outputs: tuple[Tensor, Tensor] = _implementation(pooled).forward(pooled, w1, b1, w2, b2)
+    return outputs
 
 
 @_forward.register_fake
 def _(pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> tuple[Tensor, Tensor]:
-    wide = torch.promote_types(pooled.dtype, torch.float32)
-    weights = pooled.new_empty((pooled.shape[0], *b2.shape), dtype=wide)
-    hidden = pooled.new_empty((pooled.shape[0], *b1.shape), dtype=wide)
-    return weights, hidden
+    return reference.empty_outputs(pooled, b1, b2)
 
 
 @torch.library.custom_op("macnn::channel_grouping_backward", mutates_args=())
@@ -80,9 +93,10 @@ def _backward(
     needs_pooled: bool,
     needs_parameters: bool,
 ) -> list[Tensor]:
-    return reference.backward(
+    grads: list[Tensor] = _implementation(pooled).backward(
         grad_weights, pooled, w1, w2, hidden, weights, needs_pooled, needs_parameters
     )
+    return grads
 
 
 @_backward.register_fake
@@ -96,11 +110,7 @@ def _(
     needs_pooled: bool,
     needs_parameters: bool,
 ) -> list[Tensor]:
-    parts, units, channels = w1.shape
-    shapes = (w1.shape, (parts, units), w2.shape, (parts, channels))
-    return [pooled.new_empty(pooled.shape)] * needs_pooled + [
-        w1.new_empty(shape) for shape in shapes if needs_parameters
-    ]
+    return reference.empty_grads(pooled, w1, w2, needs_pooled, needs_parameters)
 
 
 def _save(ctx: Context, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -140,3 +150,11 @@ def _check(pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> No
         if tensor.dtype != w1.dtype:
             raise ValueError(f"{name}: expected the dtype of w1, {w1.dtype}, got {tensor.dtype}")
     checks.same_device(pooled=pooled, w1=w1, **parameters)
+
+
+def _implementation(pooled: Tensor) -> ModuleType:
+    if backend.choose(pooled.device).use_triton and pooled.dtype != torch.float64:
+        from macnn_kernels.channel_grouping import launchers
+
+        return launchers
+    return reference

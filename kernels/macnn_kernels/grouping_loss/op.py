@@ -1,12 +1,13 @@
-"""Dis and Div as an operator: checks, registration, autograd, cost."""
+"""`grouping_loss`: public function, cost and registration."""
 
+from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-from .. import checks
-from . import reference
+from macnn_kernels import backend, checks
+from macnn_kernels.grouping_loss import reference
 
 Context: TypeAlias = Any  # what autograd hands over; torch has no type for it
 
@@ -47,35 +48,46 @@ def grouping_loss(attention: Tensor, *, margin: float = 0.02) -> GroupingLoss:
     return GroupingLoss(distance, diversity)
 
 
-def flops(batch: int, positions: int, parts: int, *, backward: bool = False) -> int:
-    """Floating-point operations, comparisons included: about eight an element, ten backward."""
-    return (10 if backward else 8) * batch * parts * positions
+def loss_bytes(B: int, N: int, H: int, W: int, element_size: int, *, backward: bool = False) -> int:
+    """Bytes `grouping_loss` must move: maps in, and backward their gradient out; (B, N) values."""
+    return (1 + backward) * B * N * H * W * element_size + 12 * B * N
 
 
-def bytes_moved(
-    batch: int, positions: int, parts: int, itemsize: int, *, backward: bool = False
-) -> int:
-    """Bytes read and written when every tensor moves once, maps of `itemsize` bytes."""
-    return (1 + backward) * batch * parts * positions * itemsize + 12 * batch * parts
+def loss_flops(B: int, N: int, H: int, W: int, *, backward: bool = False) -> int:
+    """Additions, multiplications and comparisons: about eight per element, backward ten."""
+    return (10 if backward else 8) * B * N * H * W
+
+
+def rehearse() -> None:
+    """Call the launchers once per default configuration and dtype; see `macnn_kernels.aot`."""
+    from macnn_kernels.grouping_loss import launchers
+
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        for N, side in ((1, 13), (4, 28), (16, 56)):
+            attention = torch.empty(2, N, side, side, dtype=dtype, device="meta")
+            distance, diversity, peak = launchers.forward(attention, 0.02)
+            launchers.backward(distance, diversity, attention, peak, 0.02)
 
 
 @torch.library.custom_op("macnn::grouping_loss", mutates_args=())
 def _forward(attention: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
-    return reference.forward(attention, margin)
+    outputs: tuple[Tensor, Tensor, Tensor] = _implementation(attention).forward(attention, margin)
+    return outputs
 
 
 @_forward.register_fake
 def _(attention: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
-    wide = torch.promote_types(attention.dtype, torch.float32)
-    distance, diversity = (attention.new_empty(attention.shape[:2], dtype=wide) for _ in range(2))
-    return distance, diversity, attention.new_empty(attention.shape[:2], dtype=torch.int32)
+    return reference.empty_outputs(attention)
 
 
 @torch.library.custom_op("macnn::grouping_loss_backward", mutates_args=())
 def _backward(
     grad_distance: Tensor, grad_diversity: Tensor, attention: Tensor, peak: Tensor, margin: float
 ) -> Tensor:
-    return reference.backward(grad_distance, grad_diversity, attention, peak, margin)
+    grad: Tensor = _implementation(attention).backward(
+        grad_distance, grad_diversity, attention, peak, margin
+    )
+    return grad
 
 
 @_backward.register_fake
@@ -99,3 +111,11 @@ def _differentiate(
 
 
 _forward.register_autograd(_differentiate, setup_context=_save)
+
+
+def _implementation(attention: Tensor) -> ModuleType:
+    if backend.choose(attention.device).use_triton and attention.dtype != torch.float64:
+        from macnn_kernels.grouping_loss import launchers
+
+        return launchers
+    return reference

@@ -40,6 +40,13 @@ def backward(
     return grad.to(attention.dtype)
 
 
+def empty_outputs(attention: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Uninitialised Dis, Div and peaks."""
+    wide = torch.promote_types(attention.dtype, torch.float32)
+    distance, diversity = (attention.new_empty(attention.shape[:2], dtype=wide) for _ in range(2))
+    return distance, diversity, attention.new_empty(attention.shape[:2], dtype=torch.int32)
+
+
 class _Rivals(NamedTuple):
     """The other parts' maximum everywhere, and who holds it.
 

@@ -1,12 +1,13 @@
-"""Part attention as an operator: checks, registration, autograd, cost."""
+"""`part_attention`: public function, cost and registration."""
 
+from types import ModuleType
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
-from .. import checks
-from . import reference
+from macnn_kernels import backend, checks
+from macnn_kernels.part_attention import reference
 
 Context: TypeAlias = Any  # what autograd hands over; torch has no type for it
 
@@ -55,44 +56,71 @@ def part_attention(
     return PartAttention(attention, parts)
 
 
-def flops(batch: int, channels: int, positions: int, parts: int, *, backward: bool = False) -> int:
-    """Floating-point operations of the contractions; a multiply-add counts two."""
-    return (8 if backward else 4) * batch * parts * channels * positions
-
-
-def bytes_moved(
-    batch: int,
-    channels: int,
-    positions: int,
-    parts: int,
-    itemsize: int,
+def attention_bytes(
+    B: int,
+    C: int,
+    H: int,
+    W: int,
+    N: int,
+    element_size: int,
     *,
     backward: bool = False,
     needs_features: bool = True,
 ) -> int:
-    """Bytes read and written when every tensor moves once, features of `itemsize` bytes."""
-    features = batch * channels * positions * itemsize
-    small = batch * parts * (2 * positions + 2 * channels) * 4
-    if backward:  # The cotangents and the gradient of the weights come on top.
-        return (1 + needs_features) * features + small + batch * parts * (positions + channels) * 4
-    return features + small
+    """Bytes `part_attention` must move, features of `element_size` bytes, the rest of four.
+
+    Forward: features and weights in; attention, scores and parts out. Backward: those and both
+    cotangents in; the gradients of the weights and, if needed, of the features out.
+    """
+    features = B * C * H * W * element_size
+    maps, vectors = B * N * H * W * 4, B * N * C * 4
+    if backward:
+        return (1 + needs_features) * features + 3 * maps + 4 * vectors
+    return features + 2 * maps + 2 * vectors
+
+
+def attention_flops(B: int, C: int, H: int, W: int, N: int, *, backward: bool = False) -> int:
+    """Multiplications and additions of the products with the features and their gradient."""
+    return (8 if backward else 4) * B * N * C * H * W
+
+
+def rehearse() -> None:
+    """Call the launchers once per default configuration and dtype; see `macnn_kernels.aot`."""
+    from macnn_kernels.part_attention import launchers
+
+    for C, side, dtype in (
+        *((512, 28, dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)),
+        *((2048, 14, dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)),
+        (512, 13, torch.bfloat16),
+        (96, 56, torch.bfloat16),
+    ):
+        features = torch.empty(2, C, side, side, dtype=dtype, device="meta")
+        weights = torch.empty(2, 4, C, device="meta")
+        for layout in (torch.contiguous_format, torch.channels_last):
+            x = features.to(memory_format=layout)
+            attention, parts, scores = launchers.forward(x, weights, 1.5, "sigmoid", 1.5)
+            saved = x, weights, attention, parts, scores, 1.5, "sigmoid", 1.5
+            launchers.backward(attention, parts, *saved, True, True)
+            if dtype == torch.bfloat16 and C == 512:
+                launchers.backward(attention, None, *saved, False, True)
+                launchers.backward(None, parts, *saved, True, False)
 
 
 @torch.library.custom_op("macnn::part_attention", mutates_args=())
 def _forward(
     features: Tensor, weights: Tensor, scale: float, activation: str, power: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return reference.forward(features, weights, scale, activation, power)
+    outputs: tuple[Tensor, Tensor, Tensor] = _implementation(features).forward(
+        features, weights, scale, activation, power
+    )
+    return outputs
 
 
 @_forward.register_fake
 def _(
     features: Tensor, weights: Tensor, scale: float, activation: str, power: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    wide = torch.promote_types(features.dtype, torch.float32)
-    maps = (*weights.shape[:2], *features.shape[2:])
-    attention, scores = (features.new_empty(maps, dtype=wide) for _ in range(2))
-    return attention, features.new_empty(weights.shape, dtype=wide), scores
+    return reference.empty_outputs(features, weights)
 
 
 @torch.library.custom_op("macnn::part_attention_backward", mutates_args=())
@@ -110,7 +138,7 @@ def _backward(
     needs_features: bool,
     needs_weights: bool,
 ) -> list[Tensor]:
-    return reference.backward(
+    grads: list[Tensor] = _implementation(features).backward(
         grad_attention,
         grad_parts,
         features,
@@ -124,6 +152,7 @@ def _backward(
         needs_features,
         needs_weights,
     )
+    return grads
 
 
 @_backward.register_fake
@@ -141,8 +170,7 @@ def _(
     needs_features: bool,
     needs_weights: bool,
 ) -> list[Tensor]:
-    grad_features = torch.empty_like(features, memory_format=reference.layout(features))
-    return [grad_features] * needs_features + [weights.new_empty(weights.shape)] * needs_weights
+    return reference.empty_grads(features, weights, needs_features, needs_weights)
 
 
 def _save(ctx: Context, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -200,3 +228,11 @@ def _check(features: Tensor, weights: Tensor, activation: str, power: float) -> 
         )
     if not power > 0:
         raise ValueError(f"power: expected a positive number, got {power}")
+
+
+def _implementation(features: Tensor) -> ModuleType:
+    if backend.choose(features.device).use_triton and features.dtype != torch.float64:
+        from macnn_kernels.part_attention import launchers
+
+        return launchers
+    return reference

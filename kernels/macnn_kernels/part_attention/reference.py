@@ -55,7 +55,7 @@ def backward(
             over_channels = torch.cat((grad_parts, over_channels), 1)
             over_positions = torch.cat((m, z), 1)
         # Formed in the layout of the features, so that no copy follows.
-        if layout(features) == torch.channels_last:
+        if _layout(features) == torch.channels_last:
             product = torch.bmm(over_positions.mT, over_channels).mT
         else:
             product = torch.bmm(over_channels.mT, over_positions)
@@ -65,8 +65,27 @@ def backward(
     return grads
 
 
-def layout(features: Tensor) -> torch.memory_format:
-    """The memory format of the gradient of `features`."""
+def empty_outputs(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Uninitialised attention, parts and scores."""
+    wide = torch.promote_types(features.dtype, torch.float32)
+    maps = (*weights.shape[:2], *features.shape[2:])
+    attention, scores = (features.new_empty(maps, dtype=wide) for _ in range(2))
+    return attention, features.new_empty(weights.shape, dtype=wide), scores
+
+
+def empty_grads(
+    features: Tensor, weights: Tensor, needs_features: bool, needs_weights: bool
+) -> list[Tensor]:
+    """Uninitialised gradients asked for, that of the features in their layout."""
+    grads = []
+    if needs_features:
+        grads.append(torch.empty_like(features, memory_format=_layout(features)))
+    if needs_weights:
+        grads.append(weights.new_empty(weights.shape))
+    return grads
+
+
+def _layout(features: Tensor) -> torch.memory_format:
     if features.is_contiguous(memory_format=torch.channels_last):
         return torch.channels_last
     return torch.contiguous_format
@@ -84,4 +103,11 @@ def _slope(z: Tensor, activation: str) -> Tensor:
     if activation == "sigmoid":
         return torch.sigmoid(-z)
     t = z.tanh()
-    return torch.sigmoid(t).mul_(1 - t * t).div_(F.softplus(t))
+    # 1 - tanh(z)^2 as a product, which does not cancel.
+    return (
+        torch.sigmoid(2 * z)
+        .mul_(4)
+        .mul_(torch.sigmoid(-2 * z))
+        .mul_(t.sigmoid())
+        .div_(F.softplus(t))
+    )
