@@ -110,6 +110,13 @@ class ModelSettings(Section):
         "feature scale.",
         gt=0,
     )
+    map_gradient: bool = setting(
+        False,
+        "--map-gradient",
+        "Whether L_cls also reaches the convolutions through the attention maps, as in the paper; "
+        "without, the maps say where to look and L_cls what to look for.",
+        source="paper: yes",
+    )
     part_features: Literal["normalised", "plain"] = setting(
         "normalised",
         "--part-features",

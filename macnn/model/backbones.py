@@ -25,7 +25,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """What identifies a backbone: a name, and the node whose output is the feature map."""
+    """What identifies a backbone: a name, and the node or module whose output is the feature map."""
 
     name: str
     tap: str | None = None
@@ -126,8 +126,8 @@ def _cut(spec: BackboneSpec) -> nn.Module:
     network = models.get_model(spec.name, weights=None)
     _, nodes = get_graph_node_names(network, suppress_diff_warning=True)
     tap = spec.tap or _default_tap(network, nodes)
-    if tap not in nodes:
-        close = get_close_matches(tap, nodes, n=3)
+    if not any(node == tap or node.startswith(tap + ".") for node in nodes):
+        close = get_close_matches(tap, nodes, n=3, cutoff=0)
         raise UsageError(f"{spec.name} has no node '{tap}'", hint=f"near it: {', '.join(close)}")
     cut: nn.Module = create_feature_extractor(network, {tap: FEATURES}, suppress_diff_warning=True)
     return cut

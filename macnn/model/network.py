@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from macnn.model.alignment import cell_grid
@@ -32,6 +33,7 @@ class NetworkSpec:
     activation: Literal["sigmoid", "softplus_tanh"] = "sigmoid"
     power: float = 1.0
     part_features: Literal["normalised", "plain"] = "normalised"
+    map_gradient: bool = True
     feature_scale: float = 1.0
     response_scale: float = 1.0
 
@@ -91,6 +93,9 @@ class Network(nn.Module):
             activation=self.spec.activation,
             power=self.spec.power,
         )
+        if not self.spec.map_gradient and torch.is_grad_enabled():
+            fixed = maps.detach().flatten(2).to(features.dtype)
+            parts = torch.bmm(fixed, features.flatten(2).mT)
         return Output(self._classify(parts), maps)
 
     def channel_weights(self, features: Tensor) -> Tensor:

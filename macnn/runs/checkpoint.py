@@ -2,7 +2,7 @@
 
     step-N/checkpoint.json     kind, step, network, classes, settings
     step-N/<name>.safetensors  named tensors
-    step-N/manifest.json       SHA-256 and size of every other file
+    step-N/manifest.json       SHA-256 and size of every other file, and of this list
     latest                     the name of the newest one, written last
 
 A checkpoint is written to a temporary folder, synced to disk, then renamed.
@@ -89,11 +89,11 @@ def write_checkpoint(
             contiguous = {key: value.detach().contiguous() for key, value in group.items()}
             save_file(contiguous, temporary / f"{name}.safetensors")
         write_json(temporary / "checkpoint.json", content)
-        listing = {
+        files = {
             file.name: {"sha256": _sha256(file), "bytes": file.stat().st_size}
             for file in sorted(temporary.iterdir())
         }
-        write_json(temporary / "manifest.json", listing)
+        write_json(temporary / "manifest.json", {"files": files, "sha256": _seal(files)})
         for file in (*temporary.iterdir(), temporary):
             sync(file)
         if final.exists():
@@ -118,8 +118,11 @@ def read_checkpoint(path: Path, *kinds: Kind) -> Checkpoint:
         CheckpointError: there is none, it is damaged, or of another kind.
     """
     folder = _locate(path)
-    listing = _json(folder / "manifest.json")
-    for name, expected in listing.items():
+    manifest = _json(folder / "manifest.json")
+    files = manifest.get("files")
+    if not isinstance(files, dict) or manifest.get("sha256") != _seal(files):
+        raise CheckpointError(f"{folder / 'manifest.json'}: damaged", hint="use another checkpoint")
+    for name, expected in files.items():
         file = folder / name
         if not file.is_file() or file.stat().st_size != expected["bytes"]:
             raise CheckpointError(f"{file}: missing or truncated", hint="use another checkpoint")
@@ -164,6 +167,11 @@ def _json(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{file}: damaged, expected a JSON object")
     return content
+
+
+def _seal(files: dict[str, Any]) -> str:
+    """SHA-256 of the list of files, so that a damaged list is noticed too."""
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(file: Path) -> str:

@@ -28,6 +28,7 @@ def new_network(settings: Settings, classes: int) -> Network:
         activation=model.activation,
         power=model.power,
         part_features=model.part_features,
+        map_gradient=model.map_gradient,
     )
     return Network(spec, build_backbone(BackboneSpec(model.backbone, model.tap), model.weights))
 
@@ -78,6 +79,7 @@ def continue_network(checkpoint: Checkpoint, settings: Settings, classes: int) -
         activation=model.activation,
         power=model.power,
         part_features=model.part_features,
+        map_gradient=model.map_gradient,
         response_scale=spec.response_scale * model.gain / measured_gain,
     )
     network = Network(spec, start.backbone)

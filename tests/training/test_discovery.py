@@ -1,0 +1,110 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from torch import nn
+
+from macnn import events
+from macnn.config.settings import PretrainSettings
+from macnn.data.loaders import Batch
+from macnn.model import NetworkSpec
+from macnn.model.grouping import ChannelGrouping
+from macnn.training import discovery
+from macnn.training.discovery import pretrain_parts
+from macnn_kernels import channel_peaks, cluster_channels
+
+
+class Moving(nn.Module):
+    """Stands in for a network: channels that follow one of three moving spots, and a dead one."""
+
+    def __init__(self, images, channels=12, side=9):
+        super().__init__()
+        self.spec = NetworkSpec("tiny", None, side * 8, 3)
+        self.map_shape = (channels + 1, side, side)
+        self.grouping = ChannelGrouping(3, channels + 1, 8)
+        draw = torch.Generator().manual_seed(0)
+        spots = torch.randint(side * side, (images, 3), generator=draw)
+        self.member = torch.arange(channels) % 3
+        self.maps = torch.rand(images, channels + 1, side * side, generator=draw)
+        self.maps[:, :channels].scatter_(2, spots[:, self.member, None], 5.0)
+        self.maps[:, channels] = -1.0
+        self.maps = self.maps.unflatten(2, (side, side))
+
+    def backbone(self, indices):
+        return self.maps[indices]
+
+    def channel_weights(self, features):
+        return self.grouping(features.mean(dim=(2, 3)) * self.spec.feature_scale)
+
+
+class Indices:
+    """A loader whose images are their own numbers."""
+
+    batch_size = 4
+
+    def __init__(self, count):
+        self.numbers = torch.arange(count)
+
+    def __len__(self):
+        return -(-len(self.numbers) // self.batch_size)
+
+    def epoch(self):
+        for group in self.numbers.split(self.batch_size):
+            yield SimpleNamespace(images=group, labels=group, to=lambda _, g=group: _batch(g))
+
+
+def _batch(group):
+    return Batch(group, group, group, group)
+
+
+@pytest.fixture(scope="module")
+def found():
+    torch.manual_seed(0)
+    network = Moving(images=30)
+    settings = PretrainSettings(restarts=16, fit_steps=150, fit_rate=1e-2)
+    result = pretrain_parts(
+        network, Indices(30), settings, gain=1.5, seed=0, listen=events.silent
+    )
+    return network, result
+
+
+def test_channels_that_peak_together_become_one_part(found):
+    network, result = found
+    groups = {tuple(sorted(set(network.member[result.clusters.labels[:-1] == k].tolist())))
+              for k in range(3)}  # fmt: skip
+    assert groups == {(0,), (1,), (2,)}
+    assert result.images == 30
+    assert 0 < result.spread < 0.5
+
+
+def test_a_channel_without_response_is_counted_as_dead(found):
+    _, result = found
+    assert result.dead_share.tolist() == [0.0] * 12 + [1.0]
+
+
+def test_grouping_layers_reproduce_the_clusters(found):
+    _, result = found
+    assert result.fit_agreement == 1
+    assert result.fit_error < 0.05
+
+
+def test_scales_bring_features_and_responses_to_the_size_asked_for(found):
+    network, _ = found
+    features = network.maps * network.spec.feature_scale
+    assert features.square().mean().sqrt().item() == pytest.approx(1, rel=1e-4)
+    response = torch.einsum("bnc,bchw->bnhw", network.channel_weights(network.maps), network.maps)
+    spread = (response * network.spec.response_scale).flatten(2).std(dim=2).mean().item()
+    assert spread == pytest.approx(1.5, rel=1e-4)
+
+
+def test_the_partition_is_that_of_kmeans_on_explicit_trajectories():
+    network = Moving(images=30)
+    peaks = channel_peaks(network.maps)
+    trajectories = torch.cat((peaks.x, peaks.y)).T.double()  # (C, 2 images)
+    gram = discovery.peak_gram(peaks)
+    starts = torch.tensor([[0, 4, 8]])
+    ours = cluster_channels(gram, 3, starts=starts)
+    theirs = KMeans(3, init=trajectories[starts[0]].numpy(), n_init=1, tol=0, algorithm="lloyd")
+    theirs.fit(trajectories.numpy())
+    assert ours.inertia.item() == pytest.approx(theirs.inertia_, rel=1e-9)
