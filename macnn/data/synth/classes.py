@@ -6,11 +6,11 @@ from math import prod
 from macnn.errors import UsageError
 
 PARTS = ("head", "wing", "breast", "tail")
-COLOURS = ("red", "blue", "gold", "white")
+COLOURS = ("red", "blue", "gold", "white", "black")
 _ADJECTIVES = ("headed", "winged", "breasted", "tailed")
 
-Species = tuple[int, ...]
-"""The index into `COLOURS` of each part's marking, in the order of `PARTS`."""
+Species = tuple[str, ...]
+"""The colour of each part's marking, in the order of `PARTS`."""
 
 
 def all_species(classes: int) -> list[Species]:
@@ -21,27 +21,27 @@ def all_species(classes: int) -> list[Species]:
     Raises:
         UsageError: `classes` is not a product of one number of colours per part.
     """
-    # Counts from 2 to 4 factor a product in one way only, so no choice is hidden here.
+    # Four counts from 2 to 5 have different products, whatever their order: no choice is hidden.
     possible = {
         prod(counts): counts
         for counts in combinations_with_replacement(range(len(COLOURS), 1, -1), len(PARTS))
     }
     if classes not in possible:
-        nearest = sorted(possible, key=lambda count: abs(count - classes))[:3]
+        nearest = sorted(sorted(possible, key=lambda count: abs(count - classes))[:3])
         raise UsageError(
-            f"classes: {classes} is not a product of {len(PARTS)} numbers of colours "
-            f"from 2 to {len(COLOURS)}",
-            hint=f"the nearest possible are {', '.join(map(str, sorted(nearest)))}",
+            f"classes: {classes} is not a product of {len(PARTS)} numbers of colours, "
+            f"each 2 to {len(COLOURS)}",
+            hint=f"ask for one of {', '.join(map(str, nearest))}",
         )
-    return list(product(*(range(count) for count in possible[classes])))
+    return list(product(*(COLOURS[:count] for count in possible[classes])))
 
 
 def species_name(species: Species) -> str:
-    """A name in the style of CUB-200-2011, such as "Red_headed_Blue_winged_...".
+    """A name in the style of CUB-200-2011.
 
     Example:
-        >>> species_name((0, 1, 1, 0))
+        >>> species_name(("red", "blue", "blue", "red"))
         'Red_headed_Blue_winged_Blue_breasted_Red_tailed'
     """
-    words = (f"{COLOURS[c].title()}_{a}" for c, a in zip(species, _ADJECTIVES, strict=True))
-    return "_".join(words)
+    pairs = zip(species, _ADJECTIVES, strict=True)
+    return "_".join(f"{colour.title()}_{adjective}" for colour, adjective in pairs)

@@ -1,5 +1,6 @@
 """One picture: a bird of a given species in a scene, with its box and part centres."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from macnn.data.samples import Box
 from macnn.data.synth.bird import draw_bird, random_bird
-from macnn.data.synth.classes import COLOURS, Species
+from macnn.data.synth.classes import Species
 from macnn.data.synth.scenery import background, berries, branch, decoy, leaf
 from macnn.data.synth.shapes import Colour, Frame, Points, shade
 
@@ -16,6 +17,7 @@ _PAINT: dict[str, Colour] = {
     "blue": (40, 85, 210),
     "gold": (240, 190, 40),
     "white": (242, 242, 242),
+    "black": (22, 22, 26),
 }
 _SUPERSAMPLING = 3
 
@@ -30,38 +32,37 @@ class Picture:
 
 
 def draw_picture(
-    species: Species, rng: np.random.Generator, *, palette: int, size: int = 224
+    species: Species, rng: np.random.Generator, *, colours: Sequence[str], size: int = 224
 ) -> Picture:
     """Draw a bird of `species`; everything else about the picture is up to `rng`.
 
-    The scenery bears the first `palette` of `COLOURS`.
+    The scenery has things of all `colours` in it, so that a colour tells nothing without its place.
     """
     canvas = size * _SUPERSAMPLING
     image = background(size, rng).resize((canvas, canvas), Image.Resampling.BILINEAR)
     draw = ImageDraw.Draw(image)
 
-    bird = random_bird(rng)
+    bird = random_bird(tuple(_paint(colour, rng) for colour in species), rng)
     angle, mirror = rng.uniform(-0.7, 0.1), bool(rng.integers(2))
     length = rng.uniform(0.55, 0.8)
     frame = _placed(bird.outline, length, angle, mirror, rng)
     frame = Frame(frame.matrix * canvas, frame.origin * canvas)
     corners = np.stack([frame(bird.outline).min(axis=0), frame(bird.outline).max(axis=0)])
-    centres = np.stack([frame(centre) for centre in bird.centres])
 
-    _clutter(draw, canvas, palette, rng)
-    feet = frame(np.stack([foot[-1] for foot in bird.feet])).mean(axis=0)
+    _clutter(draw, canvas, colours, rng)
+    feet = frame(bird.feet)
     slope = rng.uniform(-0.15, 0.15)
     along = np.array([0.0, *sorted(rng.uniform(0.2, 0.8, 2)), 1.0]) * canvas
     bend = rng.normal(scale=0.01 * canvas, size=4)
     perch = np.stack([along, feet[1] + slope * (along - feet[0]) + bend * (along != 0)], axis=1)
     branch(draw, perch, rng.uniform(0.02, 0.035) * canvas, rng)
 
-    draw_bird(draw, bird, frame, tuple(_paint(c, rng) for c in species), rng)
+    draw_bird(draw, bird, frame)
     image = _lit(image.reduce(_SUPERSAMPLING), rng)
 
     (left, top), (right, bottom) = corners / _SUPERSAMPLING
     box = Box(left, top, right - left, bottom - top)
-    keypoints = tuple((float(x), float(y)) for x, y in centres / _SUPERSAMPLING)
+    keypoints = tuple((float(x), float(y)) for x, y in frame(bird.parts) / _SUPERSAMPLING)
     return Picture(image, box, keypoints)
 
 
@@ -78,7 +79,7 @@ def _placed(
 
 
 def _clutter(
-    draw: ImageDraw.ImageDraw, canvas: int, palette: int, rng: np.random.Generator
+    draw: ImageDraw.ImageDraw, canvas: int, colours: Sequence[str], rng: np.random.Generator
 ) -> None:
     def somewhere(small: float, large: float) -> Frame:
         x, y = rng.uniform(0, canvas, 2)
@@ -90,16 +91,16 @@ def _clutter(
     for _ in range(rng.integers(8, 22)):
         leaf(draw, somewhere(0.06, 0.16), rng)
     for _ in range(rng.integers(6, 13)):
-        colour = _paint(int(rng.integers(palette)), rng)
+        colour = _paint(rng.choice(colours), rng)
         decoy(draw, somewhere(0.10, 0.2), colour, rng)
     for _ in range(rng.integers(1, 4)):
-        colour = _paint(int(rng.integers(palette)), rng)
+        colour = _paint(rng.choice(colours), rng)
         berries(draw, somewhere(0.04, 0.08), colour, rng)
 
 
-def _paint(index: int, rng: np.random.Generator) -> Colour:
-    """The colour `COLOURS[index]`, as one bird or berry bears it."""
-    red, green, blue = _PAINT[COLOURS[index]]
+def _paint(name: str, rng: np.random.Generator) -> Colour:
+    """The colour `name`, as one bird or berry bears it."""
+    red, green, blue = _PAINT[name]
     jitter = rng.integers(-14, 15, 3)
     return shade((red + int(jitter[0]), green + int(jitter[1]), blue + int(jitter[2])), 1.0)
 

@@ -4,7 +4,7 @@ import colorsys
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import ImageDraw
 
 Points = NDArray[np.float64]
@@ -31,6 +31,11 @@ class Frame:
         mapped: Points = points @ self.matrix.T + self.origin
         return mapped
 
+    @property
+    def scale(self) -> float:
+        """Pixels per unit."""
+        return float(np.hypot(*self.matrix[0]))
+
 
 def turned(points: Points, pivot: Points, angle: float) -> Points:
     """`points` turned about `pivot` by `angle` radians."""
@@ -39,10 +44,11 @@ def turned(points: Points, pivot: Points, angle: float) -> Points:
     return moved
 
 
-def smooth(corners: Points, steps: int = 10) -> Points:
-    """A closed Catmull-Rom curve through `corners`."""
+def smooth(corners: ArrayLike, steps: int = 10) -> Points:
+    """A closed Catmull-Rom curve through `corners` (n, 2)."""
+    nodes = np.asarray(corners, dtype=np.float64)
     t = np.linspace(0, 1, steps, endpoint=False)[:, None, None]
-    before, here, after, beyond = (np.roll(corners, k, axis=0) for k in (1, 0, -1, -2))
+    before, here, after, beyond = (np.roll(nodes, k, axis=0) for k in (1, 0, -1, -2))
     curve = 0.5 * (
         2 * here
         + t * (after - before)

@@ -75,7 +75,7 @@ def _write(
     root: Path, classes: int, images_per_class: int, size: int, seed: int, listen: events.Listener
 ) -> None:
     species = all_species(classes)
-    palette = 1 + max(map(max, species))
+    colours = sorted({colour for kind in species for colour in kind})
     folders = [f"{k:03d}.{species_name(kind)}" for k, kind in enumerate(species, start=1)]
     for folder in folders:
         Path(root, "images", folder).mkdir(parents=True)
@@ -86,7 +86,7 @@ def _write(
     for identity, (k, number) in enumerate(events.track(plan, task, len(plan), listen), start=1):
         # Each picture has its own stream: it does not depend on how many others there are.
         rng = np.random.default_rng((seed, k, number))
-        picture = draw_picture(species[k], rng, palette=palette, size=size)
+        picture = draw_picture(species[k], rng, colours=colours, size=size)
         path = f"{folders[k]}/{species_name(species[k])}_{number + 1:04d}.jpg"
         picture.image.save(Path(root, "images", path), quality=92, subsampling=0)
         box = picture.box
