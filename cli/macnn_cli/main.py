@@ -47,7 +47,7 @@ def main(
 def run() -> None:
     """Entry point: run a command; what goes wrong becomes one line and an exit code."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="macnn", standalone_mode=False)
     except MacnnError as error:
         _complain(str(error))
         code = error.exit_code

@@ -25,7 +25,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """What identifies a backbone: a name, and the node or module whose output is the feature map."""
+    """What identifies a backbone: a name, and the node whose output is the feature map."""
 
     name: str
     tap: str | None = None

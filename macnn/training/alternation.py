@@ -15,10 +15,13 @@ from torch.optim import SGD, Optimizer
 from macnn.config.settings import TrainSettings
 from macnn.data.loaders import Batch, Loader
 from macnn.errors import NonFiniteError
-from macnn.events import Listener, Metrics, Progress
+from macnn.evaluation.telemetry import Telemetry, collapse_warning
+from macnn.events import Listener, Metrics, Notice, Progress
 from macnn.model import Network
-from macnn.training.losses import GroupingObjective, classification_loss, grouping_objective
+from macnn.training.losses import classification_loss, grouping_objective
 from macnn.training.optimisers import convolution_optimiser, grouping_optimiser, set_rate
+
+REPORT_EVERY = 5  # steps
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Position:
     grouping_epoch: int = 0
     convolution_epoch: int = 0
     losses: list[float] = field(default_factory=list)  # mean loss of each phase, newest last
+    warned: bool = False  # whether the user was told that parts collapse
 
 
 class Alternation:
@@ -90,7 +94,7 @@ class Alternation:
         )
         assert optimiser is not None
         network.eval()
-        means = _Means()
+        means, telemetry = _Means(), Telemetry(self.settings.margin)
         for done, batch in enumerate(self._endless(self.loaders["grouping"], total), start=1):
             with torch.no_grad():
                 features = network.backbone(batch.images)
@@ -98,9 +102,10 @@ class Alternation:
             assert attention is not None
             loss = grouping_objective(attention, self.settings)
             self._step(optimiser, loss.total, batch)
-            means.add(**_figures(loss))
-            self.listen(Progress(self._task("grouping"), done, total, means.values()))
-        self._end_of_phase("grouping", means)
+            means.add(cng=loss.total.detach())
+            telemetry.update(attention)
+            self._progress("grouping", done, total, means)
+        self._end_of_phase("grouping", means, telemetry)
 
     def _convolution_phase(self) -> None:
         """Grouping layers fixed: train convolutions and classifiers on L_cls."""
@@ -110,7 +115,7 @@ class Alternation:
             network.grouping.requires_grad_(False)
         total = settings.epochs * len(loader)
         before = self.position.round * total
-        means = _Means()
+        means, telemetry = _Means(), Telemetry(settings.margin)
         done = 0
         for _ in range(settings.epochs):
             for batch in loader.epoch(self.position.convolution_epoch):
@@ -120,17 +125,18 @@ class Alternation:
                 loss = classification_loss(logits, batch.labels)
                 right = (logits.sum(dim=1).argmax(dim=1) == batch.labels).float().mean()
                 means.add(cls=loss.detach(), accuracy=right)
-                if attention is not None and settings.conv_grouping_weight > 0:
-                    grouping = grouping_objective(attention, settings)
-                    means.add(**_figures(grouping))
-                    loss = loss + settings.conv_grouping_weight * grouping.total
+                if attention is not None:
+                    grouping = grouping_objective(attention, settings).total
+                    means.add(cng=grouping.detach())
+                    telemetry.update(attention)
+                    loss = loss + settings.conv_grouping_weight * grouping
                 self._step(self.optimiser, loss, batch)
                 done += 1
-                self.listen(Progress(self._task("convolution"), done, total, means.values()))
+                self._progress("convolution", done, total, means)
             self.position.convolution_epoch += 1
         if network.grouping is not None:
             network.grouping.requires_grad_(True)
-        self._end_of_phase("convolution", means)
+        self._end_of_phase("convolution", means, telemetry)
 
     def _endless(self, loader: Loader, steps: int) -> Iterator[Batch]:
         """`steps` batches, running through as many epochs as that takes."""
@@ -156,15 +162,23 @@ class Alternation:
         optimiser.step()
         self.position.step += 1
 
-    def _task(self, phase: str) -> str:
-        return f"Round {self.position.round + 1}/{self.settings.rounds}, {phase} phase"
+    def _progress(self, phase: str, done: int, total: int, means: "_Means") -> None:
+        """Report progress now and then: reading the figures waits for the device."""
+        if done % REPORT_EVERY == 0 or done == total:
+            task = f"Round {self.position.round + 1}/{self.settings.rounds}, {phase} phase"
+            self.listen(Progress(task, done, total, means.values()))
 
-    def _end_of_phase(self, phase: str, means: "_Means") -> None:
-        values = means.values()
-        self.position.losses.append(values["cls" if phase == "convolution" else "cng"])
-        self.listen(
-            Metrics(phase, self.position.step, {"round": self.position.round + 1, **values})
-        )
+    def _end_of_phase(self, phase: str, means: "_Means", telemetry: Telemetry) -> None:
+        position, values = self.position, means.values()
+        position.losses.append(values["cls" if phase == "convolution" else "cng"])
+        if telemetry.images:
+            figures = telemetry.compute()
+            values |= figures.values()
+            warning = collapse_warning(figures)
+            if warning and not position.warned:
+                self.listen(Notice("warning", warning))
+                position.warned = True
+        self.listen(Metrics(phase, position.step, {"round": position.round + 1, **values}))
 
 
 class _Means:
@@ -181,11 +195,3 @@ class _Means:
 
     def values(self) -> dict[str, float]:
         return {name: total.item() / self.counts[name] for name, total in self.sums.items()}
-
-
-def _figures(loss: GroupingObjective) -> dict[str, torch.Tensor]:
-    return {
-        "cng": loss.total.detach(),
-        "distance": loss.distance.detach(),
-        "diversity": loss.diversity.detach(),
-    }

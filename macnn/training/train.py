@@ -7,6 +7,8 @@ from macnn.config import Settings
 from macnn.errors import UsageError
 from macnn.evaluation.evaluate import evaluate
 from macnn.events import Event, Listener, Metrics
+from macnn.report.plots import learning_curves
+from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.folder import RunFolder, check_output
 from macnn.runs.networks import continue_network, new_network, save_network
@@ -85,5 +87,6 @@ def run(
             "validation_accuracy": accuracy,
             "checkpoint": str(path),
         }
+        save(learning_curves(folder.metrics()), folder.report / "curves.png")
         folder.finish(summary)
     return summary

@@ -1,0 +1,46 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from macnn import __version__
+
+COMMANDS = [
+    [],
+    ["pretrain-parts"],
+    ["train"],
+    ["eval"],
+    ["demo"],
+    ["data", "synth"],
+    ["config", "show"],
+]
+NO_TORCH = "import sys; from macnn_cli.main import app; assert 'torch' not in sys.modules"
+
+
+def test_importing_the_command_line_imports_no_torch():
+    subprocess.run([sys.executable, "-c", NO_TORCH], check=True)
+
+
+def test_help_takes_less_than_half_a_second():
+    """Of processor time, the best of three: a busy machine is not the program's doing."""
+
+    def seconds():
+        before = os.times()
+        subprocess.run([sys.executable, "-m", "macnn_cli", "--help"], check=True, stdout=-3)
+        after = os.times()
+        spent = (after.children_user, after.children_system)
+        return sum(spent) - before.children_user - before.children_system
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(macnn, command):
+    code, out, err = macnn(*command, "--help")
+    assert (code, err) == (0, "")
+    assert "Usage: macnn" in out
+
+
+def test_the_version_is_printed(macnn):
+    assert macnn("--version") == (0, f"macnn {__version__}\n", "")
