@@ -23,7 +23,13 @@ from torch import Tensor
 from macnn_kernels import backend
 from macnn_kernels.launch import Launch, recorded
 
-OPERATORS = ("channel_peaks", "channel_clusters")
+OPERATORS = (
+    "channel_peaks",
+    "channel_clusters",
+    "channel_grouping",
+    "part_attention",
+    "grouping_loss",
+)
 TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
 
 _POINTERS = {

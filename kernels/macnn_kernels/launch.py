@@ -31,11 +31,16 @@ from macnn_kernels import backend
 
 @dataclass(frozen=True)
 class Config:
-    """Block sizes, by constexpr name, and scheduling of one kernel."""
+    """Block sizes, by constexpr name, and scheduling of one kernel.
+
+    `maxnreg` bounds the registers of a thread on NVIDIA GPUs. Stated as what the hardware grants
+    anyway, it keeps the assembler from spilling some to fit more programs.
+    """
 
     blocks: Mapping[str, int]
     num_warps: int = 4
     num_stages: int = 2
+    maxnreg: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,14 @@ class Launch:
     @property
     def options(self) -> dict[str, int]:
         """What the compiler is told; whether it fuses multiply-adds has no stable default."""
-        return {
+        options = {
             "num_warps": self.config.num_warps,
             "num_stages": self.config.num_stages,
             "enable_fp_fusion": True,
         }
+        if self.config.maxnreg is not None and torch.version.hip is None:
+            options["maxnreg"] = self.config.maxnreg
+        return options
 
     def start(self, grid: tuple[int, ...]) -> None:
         """Start the kernel on the current device."""

@@ -177,6 +177,17 @@ def test_operators_compile_without_a_graph_break(device):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_offsets_beyond_32_bits_are_reached(layout):
+    maps = torch.zeros(1, 9, 2**14, 2**14, dtype=torch.bfloat16, device="cuda").to(
+        memory_format=layout
+    )
+    maps[0, 8, -1, -1] = 1
+    peaks = channel_peaks(maps)
+    assert (peaks.x[0, 8].item(), peaks.y[0, 8].item()) == (2**14 - 1, 2**14 - 1)
+
+
+@pytest.mark.gpu
 def test_nothing_waits_for_the_device():
     maps = torch.rand(4, 64, 28, 28, device="cuda")
     peak_gram(channel_peaks(maps))

@@ -141,7 +141,7 @@ def _configs(C: int) -> list[Config]:
 
     columns = max(16, next_power_of_2(C))
     rows = min(32, 16384 // columns)
-    return [Config({"BLOCK_C": columns, "BLOCK_J": rows}, num_warps=16)]
+    return [Config({"BLOCK_C": columns, "BLOCK_J": rows}, num_warps=16, maxnreg=128)]
 
 
 def _numbered(labels: Tensor, N: int) -> tuple[Tensor, Tensor]:

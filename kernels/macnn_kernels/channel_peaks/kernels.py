@@ -85,10 +85,10 @@ def gram(
             b_n = tl.load(p_t + o_bn, mask=m_n & m_b[:, None], other=0)
             b_mh, b_ml = (b_m >> 7).to(tl.int8), (b_m & 127).to(tl.int8)
             b_nh, b_nl = (b_n >> 7).to(tl.int8), (b_n & 127).to(tl.int8)
-            b_hh = tl.dot(b_mh, b_nh, b_hh)
-            b_hl = tl.dot(b_mh, b_nl, b_hl)
-            b_hl = tl.dot(b_ml, b_nh, b_hl)
-            b_ll = tl.dot(b_ml, b_nl, b_ll)
+            b_hh = tl.dot(b_mh, b_nh, b_hh, out_dtype=tl.int32)
+            b_hl = tl.dot(b_mh, b_nl, b_hl, out_dtype=tl.int32)
+            b_hl = tl.dot(b_ml, b_nh, b_hl, out_dtype=tl.int32)
+            b_ll = tl.dot(b_ml, b_nl, b_ll, out_dtype=tl.int32)
 
     b_sum = (b_hh.to(tl.int64) << 14) + (b_hl.to(tl.int64) << 7) + b_ll
     p_out = p_gram + o_m[:, None] * C + o_n[None, :]
