@@ -36,10 +36,10 @@ class DataSettings(Section):
         ge=16,
     )
     resize_mode: Literal["crop", "pad", "squash"] = setting(
-        "squash",
+        "crop",
         "--resize-mode",
         "How a photograph becomes square: crop the centre of the short side (loses the ends), "
-        "pad with the mean colour (loses resolution), squash (changes proportions).",
+        "pad with grey (loses resolution), squash (changes proportions).",
     )
     augment: Literal["none", "flip", "strong"] = setting(
         "strong",
@@ -128,6 +128,15 @@ class PretrainSettings(Section):
     """Part pre-training: clustering, and fitting the grouping layers to the clusters."""
 
     restarts: int = setting(64, "--restarts", "k-means restarts; the best inertia wins.", ge=1)
+    keep: float = setting(
+        0.5,
+        "--keep",
+        "Share of the channels that form the parts: those nearest to the mean of their cluster, "
+        "clustered once more; the others belong to no part.",
+        source="paper: 1",
+        gt=0,
+        le=1,
+    )
     fit_steps: int = setting(
         300, "--fit-steps", "Steps that fit the grouping layers to the indicators.", ge=1
     )

@@ -14,7 +14,8 @@ from macnn.config.settings import PretrainSettings
 from macnn.data.loaders import Loader
 from macnn.events import Listener, Progress, track
 from macnn.model import Network
-from macnn_kernels import ChannelClusters, channel_peaks, cluster_channels, peak_gram
+from macnn.training.clusters import ChannelGroups, group_channels
+from macnn_kernels import channel_peaks, peak_gram
 
 FIT_IMAGES = 4096  # pooled features kept for fitting
 SCALE_IMAGES = 256  # images the response scale is measured on
@@ -24,16 +25,13 @@ SCALE_IMAGES = 256  # images the response scale is measured on
 class PartDiscovery:
     """What part pre-training found.
 
-    images: how many were streamed. clusters: labels and sizes over channels, and the inertia in
-    squared cells, summed over channels and images. spread: inertia over the inertia of a single
-    cluster; 1 means that there are no parts. dead_share: (C,) share of images in which a channel
-    had no positive response. fit_error: mean absolute difference of channel weights and
-    indicators. fit_agreement: share of channels whose largest weight is the one of their cluster.
+    images: how many were streamed. groups: the channels of each part. dead_share: (C,) share of
+    images in which a channel had no positive response. fit_error: mean absolute difference of
+    channel weights and indicators. fit_agreement: share of weights on the right side of 1/2.
     """
 
     images: int
-    clusters: ChannelClusters
-    spread: float
+    groups: ChannelGroups
     dead_share: Tensor
     fit_error: float
     fit_agreement: float
@@ -71,24 +69,22 @@ def pretrain_parts(
     """
     network.eval()
     survey = _survey(network, loader, listen)
-    clusters = cluster_channels(
-        survey.gram, network.spec.parts, restarts=settings.restarts, seed=seed
-    )
+    dead_share = survey.dead.double() / survey.images
+    groups = group_channels(survey.gram, dead_share, network.spec.parts, settings, seed)
     _, height, width = network.map_shape
     mean_square = survey.square / (survey.images * survey.dead.numel() * height * width)
     feature_scale = 1 / mean_square.sqrt().clamp_min(1e-12).item()
     network.spec = replace(network.spec, feature_scale=feature_scale)
 
-    indicators = F.one_hot(clusters.labels, network.spec.parts).T.float()  # (N, C)
+    indicators = F.one_hot(groups.labels + 1, network.spec.parts + 1)[:, 1:].T.float()  # (N, C)
     weights = _fit(network, survey.pooled, indicators, settings, seed, listen)
     network.spec = replace(network.spec, response_scale=gain / _response_std(network, loader))
     return PartDiscovery(
         images=survey.images,
-        clusters=clusters,
-        spread=float(clusters.inertia / cluster_channels(survey.gram, 1, restarts=1).inertia),
-        dead_share=survey.dead.double() / survey.images,
+        groups=groups,
+        dead_share=dead_share,
         fit_error=(weights - indicators).abs().mean().item(),
-        fit_agreement=(weights.mean(dim=0).argmax(0) == clusters.labels).double().mean().item(),
+        fit_agreement=((weights > 0.5) == (indicators > 0.5)).double().mean().item(),
     )
 
 

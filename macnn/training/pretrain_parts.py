@@ -10,9 +10,8 @@ from macnn.report.save import save
 from macnn.runs.folder import RunFolder, check_output
 from macnn.runs.networks import new_network, save_network
 from macnn.runs.setup import open_images, open_loader, prepare
+from macnn.training.clusters import DEAD
 from macnn.training.discovery import PartDiscovery, pretrain_parts
-
-DEAD = 0.99  # a channel without positive response in this share of images is called dead
 
 
 def run(settings: Settings, *, overwrite: bool, listen: Listener) -> dict[str, Any]:
@@ -57,9 +56,9 @@ def _summary(found: PartDiscovery) -> dict[str, Any]:
     dead = (found.dead_share > DEAD).nonzero().flatten().tolist()
     return {
         "images": found.images,
-        "cluster_sizes": found.clusters.sizes.tolist(),
-        "inertia": found.clusters.inertia.item(),
-        "spread": found.spread,
+        "cluster_sizes": list(found.groups.sizes),
+        "inertia": found.groups.inertia,
+        "spread": found.groups.spread,
         "dead_channels": dead,
         "dead_share": found.dead_share.mean().item(),
         "fit_error": found.fit_error,
