@@ -33,7 +33,7 @@ def backward(
     needs_pooled: bool,
     needs_parameters: bool,
 ) -> list[Tensor]:
-    """Return the gradients asked for: of pooled, then of w1, b1, w2, b2; README (3)-(5)."""
+    """Return the gradients asked for: of pooled, then of w1, b1, w2, b2; README (3)-(6)."""
     wide = weights.dtype
     h = hidden.transpose(0, 1).to(wide)
     u = (grad_weights.to(wide) * weights * (1 - weights)).transpose(0, 1)

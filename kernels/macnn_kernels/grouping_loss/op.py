@@ -62,11 +62,14 @@ def rehearse() -> None:
     """Call the launchers once per default configuration and dtype; see `macnn_kernels.aot`."""
     from macnn_kernels.grouping_loss import launchers
 
-    for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        for N, side in ((1, 13), (4, 28), (16, 56)):
-            attention = torch.empty(2, N, side, side, dtype=dtype, device="meta")
-            distance, diversity, peak = launchers.forward(attention, 0.02)
-            launchers.backward(distance, diversity, attention, peak, 0.02)
+    for N, side, dtype in (
+        *((4, 28, dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)),
+        (1, 13, torch.float32),
+        (16, 56, torch.float32),
+    ):
+        attention = torch.empty(2, N, side, side, dtype=dtype, device="meta")
+        distance, diversity, peak = launchers.forward(attention, 0.02)
+        launchers.backward(distance, diversity, attention, peak, 0.02)
 
 
 @torch.library.custom_op("macnn::grouping_loss", mutates_args=())

@@ -37,21 +37,6 @@ def _slope(b_z, SIGMOID: tl.constexpr):
 
 
 @triton.jit
-def _inner(p_x, p_y, length, N: tl.constexpr, BLOCK_N: tl.constexpr):
-    # <x_n, y_n> of two (N, length) arrays: [BLOCK_N]
-    o_n = tl.arange(0, BLOCK_N)
-    b_sum = tl.zeros([BLOCK_N], tl.float32)
-    for i in range(0, length, 128):
-        o = i + tl.arange(0, 128)
-        m = (o_n < N)[:, None] & (o < length)[None, :]
-        o = o_n[:, None] * length + o[None, :]
-        b_x = tl.load(p_x + o, mask=m, other=0.0)
-        b_y = tl.load(p_y + o, mask=m, other=0.0)
-        b_sum += tl.sum(b_x * b_y, axis=1)
-    return b_sum
-
-
-@triton.jit
 def forward(
     p_features,  # (B, C, S)
     p_weights,  # (B, N, C)
@@ -172,10 +157,10 @@ def normalise(
     p_pooled,  # (B, runs, N, C)
     p_attention,  # (B, N, S)
     p_parts,  # (B, N, C)
+    C,
+    S,
     runs,
     power,
-    C: tl.constexpr,
-    S: tl.constexpr,
     N: tl.constexpr,
     SIGMOID: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -205,14 +190,44 @@ def normalise(
 
 
 @triton.jit
+def pivot(
+    p_attention,  # (B, N, S)
+    p_grad_attention,  # (B, N, S), or None
+    p_parts,  # (B, N, C)
+    p_grad_parts,  # (B, N, C), or None
+    p_features,  # its dtype alone
+    p_q,  # (B, N)
+    C,
+    S,
+    BLOCK: tl.constexpr,
+):
+    """What the softmax subtracts, of one part of one image; (6). Grid (B * N,)."""
+    i_bn = tl.program_id(0).to(tl.int64)
+    b_q = tl.zeros([BLOCK], tl.float32)
+    if p_grad_attention is not None:
+        for i_s in range(0, S, BLOCK):
+            o = i_s + tl.arange(0, BLOCK)
+            b_m = tl.load(p_attention + i_bn * S + o, mask=o < S, other=0.0)
+            b_q += b_m * tl.load(p_grad_attention + i_bn * S + o, mask=o < S, other=0.0)
+    if p_grad_parts is not None:
+        for i_c in range(0, C, BLOCK):
+            o = i_c + tl.arange(0, BLOCK)
+            b_p = tl.load(p_parts + i_bn * C + o, mask=o < C, other=0.0)
+            b_g = tl.load(p_grad_parts + i_bn * C + o, mask=o < C, other=0.0)
+            # as rounded as in (5), so that t and q still cancel
+            b_q += b_p * b_g.to(p_features.dtype.element_ty).to(tl.float32)
+    tl.store(p_q + i_bn, tl.sum(b_q, axis=0))
+
+
+@triton.jit
 def backward(
     p_grad_attention,  # (B, N, S), or None
     p_grad_parts,  # (B, N, C), or None
     p_features,  # (B, C, S)
     p_weights,  # (B, N, C)
     p_attention,  # (B, N, S)
-    p_parts,  # (B, N, C)
     p_scores,  # (B, N, S)
+    p_q,  # (B, N)
     p_grad_features,  # (B, C, S), or None
     p_grad_runs,  # (B, runs, N, C), gradient of the weights from each run, or None
     runs,
@@ -243,11 +258,8 @@ def backward(
     o_n = tl.arange(0, BLOCK_N)
     o_c = tl.arange(0, BLOCK_C)
 
-    b_q = tl.zeros([BLOCK_N], tl.float32)  # (6)
-    if p_grad_attention is not None:
-        b_q += _inner(p_attention + o_bs, p_grad_attention + o_bs, S, N, BLOCK_N)
+    b_q = tl.load(p_q + i_b * N + o_n, mask=o_n < N, other=0.0)
     if p_grad_parts is not None:
-        b_q += _inner(p_parts + o_bc, p_grad_parts + o_bc, C, N, BLOCK_N)
         b_g = load(p_grad_parts + o_bc, o_c, o_n, C, N, 1, C).to(dtype)
     if p_grad_features is not None:
         b_d = load(p_weights + o_bc, o_c, o_n, C, N, 1, C).to(dtype)
@@ -296,8 +308,8 @@ def backward_streamed(
     p_features,  # (B, C, S)
     p_weights,  # (B, N, C)
     p_attention,  # (B, N, S)
-    p_parts,  # (B, N, C)
     p_scores,  # (B, N, S)
+    p_q,  # (B, N)
     p_grad_features,  # (B, C, S), or None
     p_grad_runs,  # (B, runs, N, C), gradient of the weights from each run, or None
     runs,
@@ -329,13 +341,11 @@ def backward_streamed(
     o_n = tl.arange(0, BLOCK_N)
     o_s = i_run * run + tl.arange(0, BLOCK_S)
 
-    b_q = tl.zeros([BLOCK_N], tl.float32)  # (6)
+    b_q = tl.load(p_q + i_b * N + o_n, mask=o_n < N, other=0.0)
     b_t = tl.zeros([BLOCK_S, BLOCK_N], tl.float32)  # (5)
     if p_grad_attention is not None:
-        b_q += _inner(p_attention + o_bs, p_grad_attention + o_bs, S, N, BLOCK_N)
         b_t += load(p_grad_attention + o_bs, o_s, o_n, S, N, 1, S)
     if p_grad_parts is not None:
-        b_q += _inner(p_parts + o_bc, p_grad_parts + o_bc, C, N, BLOCK_N)
         for i_c in range(0, C, BLOCK_C):
             o_c = i_c + tl.arange(0, BLOCK_C)
             b_f = load(p_features, o_c, o_s, C, S, STRIDE_C, STRIDE_S)

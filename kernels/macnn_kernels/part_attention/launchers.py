@@ -11,7 +11,6 @@ from macnn_kernels.part_attention import kernels
 from macnn_kernels.part_attention.reference import empty_grads, empty_outputs
 
 RESIDENT_CHANNELS = 512  # up to here a tile of 16-bit features spans all channels; README.md
-TILE = 16384  # elements of a resident tile
 PROGRAMS = 256  # enough to fill a large GPU
 
 
@@ -40,9 +39,7 @@ def forward(
         kernels.normalise,
         lambda blocks: (B * N * cdiv(max(C, S), blocks["BLOCK"]),),
         *(scores, largest, total, pooled, attention, parts),
-        *(walk.runs, power),
-        C=C,
-        S=S,
+        *(C, S, walk.runs, power),
         N=N,
         SIGMOID=activation == "sigmoid",
         configs=[Config({"BLOCK": 256})],
@@ -72,12 +69,21 @@ def backward(
     grad_flat = grads[0].flatten(2) if needs_features else None
     grad_strides = (0, 0, 0) if grad_flat is None else grad_flat.stride()
     grad_runs = scores.new_empty(B, walk.runs, N, C) if needs_weights else None
+    grad_attention = None if grad_attention is None else grad_attention.contiguous()
+    grad_parts = None if grad_parts is None else grad_parts.contiguous()
+    q = scores.new_empty(B, N)
+    launch(
+        kernels.pivot,
+        lambda blocks: (B * N,),
+        *(attention, grad_attention, parts, grad_parts, flat, q),
+        *(C, flat.shape[2]),
+        configs=[Config({"BLOCK": 1024})],
+    )
     launch(
         kernels.backward if walk.resident else kernels.backward_streamed,
         lambda blocks: (B * walk.runs,),
-        None if grad_attention is None else grad_attention.contiguous(),
-        None if grad_parts is None else grad_parts.contiguous(),
-        *(flat, weights.contiguous(), attention, parts, scores, grad_flat, grad_runs),
+        *(grad_attention, grad_parts, flat, weights.contiguous()),
+        *(attention, scores, q, grad_flat, grad_runs),
         *(walk.runs, walk.run, flat.stride(0), grad_strides[0], scale, power),
         **_constants(flat, N, activation),
         GRAD_STRIDE_C=grad_strides[1],
@@ -109,23 +115,34 @@ def _walk(flat: Tensor) -> _Walk:
     B, C, S = flat.shape
     block_s = min(64, max(16, next_power_of_2(S)))
     if flat.itemsize > 2 or C > RESIDENT_CHANNELS:
-        widths = (64, 32) if flat.itemsize == 2 else (32, 16)
+        block_c, warps = (64, 4) if flat.itemsize == 2 else (32, 8)
         configs = [
-            Config({"BLOCK_C": block_c, "BLOCK_S": block_s}, num_warps=4, num_stages=stages)
-            for block_c in widths
+            Config({"BLOCK_C": width, "BLOCK_S": block_s}, num_warps=warps, num_stages=stages)
+            for width in (block_c, block_c // 2)
             for stages in (3, 2)
         ]
         return _Walk(False, cdiv(S, block_s), block_s, configs)
     block_c = max(16, next_power_of_2(C))
-    block_s = min(block_s, TILE // block_c)
+    tile = _tile(flat.device)
+    block_s = min(block_s, tile // block_c)
     runs = min(cdiv(S, block_s), max(1, PROGRAMS // max(1, B)))
     run = cdiv(cdiv(S, runs), block_s) * block_s
     configs = [
         Config({"BLOCK_C": block_c, "BLOCK_S": block_s}, num_warps, num_stages)
-        for num_warps in ((8, 4) if block_c * block_s == TILE else (4, 8))
+        for num_warps in ((8, 4) if block_c * block_s == tile else (4, 8))
         for num_stages in (2, 3)
     ]
     return _Walk(True, cdiv(S, run), run, configs)
+
+
+def _tile(device: torch.device) -> int:
+    """Elements of a resident tile: 16384, or half where shared memory is short of 128 KiB."""
+    if device.type != "cuda":
+        return 16384
+    properties = torch.cuda.get_device_properties(device)
+    # An NVIDIA figure; AMD has 64 KiB.
+    shared = getattr(properties, "shared_memory_per_block_optin", 64 * 1024)
+    return 16384 if shared >= 128 * 1024 else 8192
 
 
 def _constants(flat: Tensor, parts: int, activation: str) -> dict[str, int | bool]:

@@ -88,22 +88,24 @@ def rehearse() -> None:
     """Call the launchers once per default configuration and dtype; see `macnn_kernels.aot`."""
     from macnn_kernels.part_attention import launchers
 
-    for C, side, dtype in (
-        *((512, 28, dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)),
-        *((2048, 14, dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)),
-        (512, 13, torch.bfloat16),
-        (96, 56, torch.bfloat16),
+    fp32, bf16, fp16 = torch.float32, torch.bfloat16, torch.float16
+    for C, side, dtype, channels_last in (
+        *((512, 28, dtype, False) for dtype in (fp32, bf16, fp16)),
+        *((512, 28, dtype, True) for dtype in (fp32, bf16)),
+        *((2048, 14, dtype, False) for dtype in (bf16, fp16)),
+        (2048, 14, bf16, True),
+        (512, 13, bf16, False),
+        (96, 56, bf16, False),
     ):
-        features = torch.empty(2, C, side, side, dtype=dtype, device="meta")
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        features = torch.empty(2, C, side, side, dtype=dtype, device="meta", memory_format=layout)
         weights = torch.empty(2, 4, C, device="meta")
-        for layout in (torch.contiguous_format, torch.channels_last):
-            x = features.to(memory_format=layout)
-            attention, parts, scores = launchers.forward(x, weights, 1.5, "sigmoid", 1.5)
-            saved = x, weights, attention, parts, scores, 1.5, "sigmoid", 1.5
-            launchers.backward(attention, parts, *saved, True, True)
-            if dtype == torch.bfloat16 and C == 512:
-                launchers.backward(attention, None, *saved, False, True)
-                launchers.backward(None, parts, *saved, True, False)
+        attention, parts, scores = launchers.forward(features, weights, 1.5, "sigmoid", 1.5)
+        saved = features, weights, attention, parts, scores, 1.5, "sigmoid", 1.5
+        launchers.backward(attention, parts, *saved, True, True)
+        if (C, side, dtype) == (512, 28, bf16):  # as in each half of the alternation
+            launchers.backward(attention, None, *saved, False, True)
+            launchers.backward(None, parts, *saved, True, False)
 
 
 @torch.library.custom_op("macnn::part_attention", mutates_args=())
