@@ -1,0 +1,1 @@
+"""How fast the operators are, against what one would write without them."""
