@@ -1,6 +1,7 @@
 """Every operator against the plain module, its compiled form, and the memory of the device."""
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from math import ceil
@@ -111,24 +112,19 @@ def bench_operators(
         raise UsageError(f"repeats: {repeats}", hint="give at least 2")
     if compiled is None:
         compiled = cuda
-    clock = Clock(device)
     listed = cases(shape, device)
-    rows = [
-        Row(
-            case.operator,
-            case.direction,
-            case.bytes,
-            {
+    rows = []
+    with torch.cuda.device(device) if cuda else nullcontext():
+        clock = Clock(device)
+        for case in track(listed, "operators", len(listed), listen):
+            times = {
                 name: _measure(case, run, clock, device, repeats)
-                for name, run in _implementations(
-                    case, cuda, cuda if compiled is None else compiled
-                )
-            },
-        )
-        for case in track(listed, "operators", len(listed), listen)
-    ]
+                for name, run in _implementations(case, cuda, compiled)
+            }
+            rows.append(Row(case.operator, case.direction, case.bytes, times))
+        bandwidth = copy_bandwidth(device)
     name = torch.cuda.get_device_name(device) if cuda else "cpu"
-    return OperatorBench(name, shape, repeats, copy_bandwidth(device), rows)
+    return OperatorBench(name, shape, repeats, bandwidth, rows)
 
 
 def _implementations(

@@ -3,8 +3,6 @@
 Half-precision maps are computed in float32.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -16,7 +14,8 @@ def forward(attention: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
     dx2, dy2 = _squared_offsets(m, peak)
     # The squared distance is a sum over axes, so the marginals of the map suffice.
     distance = (m.sum(2) * dx2).sum(2) + (m.sum(3) * dy2).sum(2)
-    diversity = (m * (_rivals(m).value - margin)).sum((2, 3))
+    rival, _ = _rivals(m)
+    diversity = (m * (rival - margin)).sum((2, 3))
     return distance, diversity, peak
 
 
@@ -26,17 +25,19 @@ def backward(
     """Return the gradient of the maps (B, N, H, W); README (3)-(5)."""
     m = attention.to(torch.promote_types(attention.dtype, torch.float32))
     dx2, dy2 = _squared_offsets(m, peak)
-    rivals = _rivals(m)
+    rival, first = _rivals(m)
     grad_distance, grad_diversity = (
         grad.to(m.dtype)[:, :, None, None] for grad in (grad_distance, grad_diversity)
     )
     grad = grad_distance * (dx2.unsqueeze(2) + dy2.unsqueeze(3))
-    grad += grad_diversity * (rivals.value - margin)
-    # The largest map is the rival of all the others, the runner-up that of the largest.
-    weighted = grad_diversity * m
-    rest = weighted.masked_fill(rivals.first, 0).sum(1, keepdim=True)
-    lead = weighted.masked_fill(~rivals.first, 0).sum(1, keepdim=True)
-    grad += torch.where(rivals.first, rest, 0) + torch.where(rivals.second, lead, 0)
+    grad += grad_diversity * (rival - margin)
+    if m.shape[1] > 1:
+        # The largest map is the rival of all the others, the runner-up that of the largest.
+        second = _is_first_maximum(m.masked_fill(first, -torch.inf))
+        weighted = grad_diversity * m
+        others = weighted.masked_fill(first, 0).sum(1, keepdim=True)
+        leader = weighted.masked_fill(~first, 0).sum(1, keepdim=True)
+        grad += torch.where(first, others, 0) + torch.where(second, leader, 0)
     return grad.to(attention.dtype)
 
 
@@ -47,26 +48,19 @@ def empty_outputs(attention: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return distance, diversity, attention.new_empty(attention.shape[:2], dtype=torch.int32)
 
 
-class _Rivals(NamedTuple):
-    """The other parts' maximum everywhere, and who holds it.
-
-    `value` is for each part the largest of the others (README (2)); `first` and `second` mark the
-    largest map and the runner-up of each position.
-    """
-
-    value: Tensor
-    first: Tensor
-    second: Tensor
-
-
-def _rivals(m: Tensor) -> _Rivals:
-    part = torch.arange(m.shape[1], device=m.device)[:, None, None]
-    top, index = m.max(1, keepdim=True)
-    first = part == index
+def _rivals(m: Tensor) -> tuple[Tensor, Tensor]:
+    """The others' maximum of every part, README (2), and where a part is itself the largest."""
+    first = _is_first_maximum(m)
     if m.shape[1] == 1:
-        return _Rivals(torch.zeros_like(m), first, ~first)
-    runner_up, index = m.masked_fill(first, -torch.inf).max(1, keepdim=True)
-    return _Rivals(torch.where(first, runner_up, top), first, part == index)
+        return torch.zeros_like(m), first
+    runner_up = m.masked_fill(first, -torch.inf).amax(1, keepdim=True)
+    return torch.where(first, runner_up, m.amax(1, keepdim=True)), first
+
+
+def _is_first_maximum(m: Tensor) -> Tensor:
+    """Mark the first of the largest parts of each position."""
+    part = torch.arange(m.shape[1], device=m.device)[:, None, None]
+    return part == m.max(1, keepdim=True).indices
 
 
 def _squared_offsets(m: Tensor, peak: Tensor) -> tuple[Tensor, Tensor]:
