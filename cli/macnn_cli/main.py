@@ -7,7 +7,7 @@ import typer
 
 from macnn import __version__
 from macnn.errors import MacnnError
-from macnn_cli import config, data, demo, evaluate, pretrain_parts, train
+from macnn_cli import bench, config, data, demo, evaluate, pretrain_parts, train
 from macnn_cli.console import err
 
 USAGE, INTERRUPTED = 2, 130
@@ -27,6 +27,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("demo")(demo.demo)
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
+app.add_typer(bench.app, name="bench")
 
 
 def _version(asked: bool) -> None:

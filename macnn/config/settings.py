@@ -131,8 +131,8 @@ class PretrainSettings(Section):
     keep: float = setting(
         0.5,
         "--keep",
-        "Share of the channels that form the parts: those nearest to the mean of their cluster, "
-        "clustered once more; the others belong to no part.",
+        "Share of the channels of each cluster that form its part: the core nearest to its mean; "
+        "the others belong to no part.",
         source="paper: 1",
         gt=0,
         le=1,
@@ -190,6 +190,14 @@ class TrainSettings(Section):
         2.0, "--diversity-weight", "Weight lambda of Div in L_cng.", source="paper: 2", ge=0
     )
     margin: float = setting(0.02, "--margin", "Margin of Div.", source="paper", ge=0)
+    anchor_weight: float = setting(
+        1.0,
+        "--anchor-weight",
+        "Weight of the anchor in the convolution phase: it holds every map where the grouping "
+        "phase left it, while L_cls changes the features; 0 is the paper's.",
+        source="ours; paper: 0",
+        ge=0,
+    )
     conv_grouping_weight: float = setting(
         0.1,
         "--conv-grouping-weight",
@@ -206,6 +214,9 @@ class RunSettings(Section):
     seed: int = setting(0, "--seed", "Seed of everything random.", ge=0)
     device: str = setting("auto", "--device", "auto, cpu, cuda or cuda:N.")
     threads: int | None = setting(None, "--threads", "CPU threads; by default PyTorch's.", ge=1)
+    precision: Literal["fp32", "bf16"] = setting(
+        "fp32", "--precision", "Precision of the convolutions; weights and losses stay fp32."
+    )
     kernels: Literal["auto", "triton", "reference"] = setting(
         "auto", "--kernels", "Implementation of the operators."
     )

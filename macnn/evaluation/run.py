@@ -13,7 +13,7 @@ from macnn.report.plots import confusion_picture
 from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.networks import load_network
-from macnn.runs.setup import open_images, open_loader, prepare
+from macnn.runs.setup import open_images, open_loader, place, prepare
 
 FITTING: frozenset[Split] = frozenset({"train", "validation"})
 
@@ -30,7 +30,7 @@ def run(
         DiskError: the report cannot be written.
     """
     device = prepare(settings)
-    network = load_network(checkpoint).to(device)
+    network = place(load_network(checkpoint), settings, device)
     images = open_images(settings)
     measured = open_loader(settings, images.split(split))
     fitting = open_loader(settings, images.split(*(FITTING - {split} or FITTING)))

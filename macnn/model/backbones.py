@@ -34,7 +34,8 @@ class BackboneSpec:
 class Backbone(nn.Module):
     """A cut network, with the normalisation its weights expect.
 
-    `forward` takes uint8 images (B, 3, S, S) and gives features (B, C, H, W).
+    `forward` takes uint8 images (B, 3, S, S) and gives features (B, C, H, W). Weights are float32;
+    with `compute_dtype` bfloat16 the convolutions compute and answer in it.
     """
 
     mean: Tensor
@@ -53,13 +54,17 @@ class Backbone(nn.Module):
         else:
             self.body = _cut(spec)
             mean, std = IMAGENET_MEAN, IMAGENET_STD
+        self.body.to(memory_format=torch.channels_last)  # faster on CPU and GPU alike
+        self.compute_dtype = torch.float32
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute the feature map."""
+        """Compute the feature map, in `compute_dtype`."""
         x = (images.to(self.mean.dtype) / 255 - self.mean) / self.std
-        output: Tensor | dict[str, Tensor] = self.body(x)
+        low = self.compute_dtype != torch.float32
+        with torch.autocast(x.device.type, self.compute_dtype, enabled=low):
+            output: Tensor | dict[str, Tensor] = self.body(x)
         return output[FEATURES] if isinstance(output, dict) else output
 
     @torch.no_grad()

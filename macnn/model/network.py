@@ -85,7 +85,7 @@ class Network(nn.Module):
     def recognise(self, features: Tensor) -> Output:
         """The network behind the convolutions, from features (B, C, H, W)."""
         if self.grouping is None:
-            return Output(self._classify(features.mean(dim=(2, 3)).unsqueeze(1)), None)
+            return Output(self._classify(_pooled(features).unsqueeze(1)), None)
         maps, parts = part_attention(
             features,
             self.channel_weights(features),
@@ -101,14 +101,18 @@ class Network(nn.Module):
     def channel_weights(self, features: Tensor) -> Tensor:
         """D (B, N, C) = f(F): the channel weights of every part in every image."""
         assert self.grouping is not None, "the baseline has no parts"
-        weights: Tensor = self.grouping(features.mean(dim=(2, 3)) * self.spec.feature_scale)
+        weights: Tensor = self.grouping(_pooled(features) * self.spec.feature_scale)
         return weights
 
     def _classify(self, parts: Tensor) -> Tensor | None:
         if self.classifiers is None:
             return None
-        logits: Tensor = self.classifiers(parts * self.spec.feature_scale)
+        logits: Tensor = self.classifiers(parts.float() * self.spec.feature_scale)
         return logits
+
+
+def _pooled(features: Tensor) -> Tensor:
+    return features.mean(dim=(2, 3), dtype=torch.float32)
 
 
 def build_network(spec: NetworkSpec) -> Network:

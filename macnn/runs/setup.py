@@ -12,6 +12,7 @@ from macnn.data.samples import ImageSet
 from macnn.data.splits import hold_out
 from macnn.data.transforms import Augment, geometry
 from macnn.errors import UsageError
+from macnn.model import Network
 from macnn_kernels import backend
 
 
@@ -39,6 +40,13 @@ def prepare(settings: Settings) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device '{name}': no CUDA device is usable here", hint="use --device cpu")
     return device
+
+
+def place(network: Network, settings: Settings, device: torch.device) -> Network:
+    """Move a network to its device, and let its convolutions compute as the settings say."""
+    if settings.run.precision == "bf16":
+        network.backbone.compute_dtype = torch.bfloat16
+    return network.to(device)
 
 
 def open_images(settings: Settings) -> ImageSet:

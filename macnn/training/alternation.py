@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from macnn.config.settings import TrainSettings
-from macnn.data.loaders import Batch, Loader
+from macnn.data.loaders import Batch, Loader, frame
 from macnn.errors import NonFiniteError
+from macnn.evaluation.evaluate import predict
 from macnn.evaluation.telemetry import Telemetry, collapse_warning
 from macnn.events import Listener, Metrics, Notice, Progress
 from macnn.model import Network
-from macnn.training.losses import classification_loss, grouping_objective
+from macnn.training.losses import anchor_loss, classification_loss, grouping_objective
 from macnn.training.optimisers import convolution_optimiser, grouping_optimiser, set_rate
 
 REPORT_EVERY = 5  # steps
@@ -37,19 +39,27 @@ class Position:
 
 
 class Alternation:
-    """Trains a network round by round."""
+    """Trains a network round by round.
+
+    Each phase draws from its own loader of the training images; `still` is not augmented.
+    """
 
     def __init__(
         self,
         network: Network,
         grouping_loader: Loader,
         convolution_loader: Loader,
+        still_loader: Loader,
         settings: TrainSettings,
         listen: Listener,
     ) -> None:
         """Set up optimisers; nothing is trained yet."""
         self.network = network
-        self.loaders = {"grouping": grouping_loader, "convolution": convolution_loader}
+        self.loaders = {
+            "grouping": grouping_loader,
+            "convolution": convolution_loader,
+            "still": still_loader,
+        }
         self.settings = settings
         self.listen = listen
         self.position = Position()
@@ -87,56 +97,75 @@ class Alternation:
 
     def _grouping_phase(self) -> None:
         """Convolutions fixed: train the grouping layers on L_cng."""
-        network, optimiser, total = (
-            self.network,
-            self.grouping_optimiser,
-            self.settings.grouping_steps,
-        )
+        optimiser, steps = self.grouping_optimiser, self.settings.grouping_steps
         assert optimiser is not None
-        network.eval()
-        means, telemetry = _Means(), Telemetry(self.settings.margin)
-        for done, batch in enumerate(self._endless(self.loaders["grouping"], total), start=1):
+        self.network.eval()
+        tally = _Tally(self.settings.margin)
+        for done, batch in enumerate(self._endless(self.loaders["grouping"], steps), start=1):
             with torch.no_grad():
-                features = network.backbone(batch.images)
-            attention = network.recognise(features).attention
+                features = self.network.backbone(batch.images)
+            attention = self.network.recognise(features).attention
             assert attention is not None
-            loss = grouping_objective(attention, self.settings)
-            self._step(optimiser, loss.total, batch)
-            means.add(cng=loss.total.detach())
-            telemetry.update(attention)
-            self._progress("grouping", done, total, means)
-        self._end_of_phase("grouping", means, telemetry)
+            loss = grouping_objective(attention, self.settings).total
+            tally.add(attention, cng=loss)
+            self._step(optimiser, loss, batch)
+            self._progress("grouping", done, steps, tally)
+        self._end_of_phase("grouping", "cng", tally)
 
     def _convolution_phase(self) -> None:
         """Grouping layers fixed: train convolutions and classifiers on L_cls."""
         network, settings, loader = self.network, self.settings, self.loaders["convolution"]
+        anchors = self._anchors()
         network.train()
         if network.grouping is not None:
             network.grouping.requires_grad_(False)
         total = settings.epochs * len(loader)
         before = self.position.round * total
-        means, telemetry = _Means(), Telemetry(settings.margin)
+        tally = _Tally(settings.margin)
         done = 0
         for _ in range(settings.epochs):
             for batch in loader.epoch(self.position.convolution_epoch):
                 batch = batch.to(self.device)
                 set_rate(self.optimiser, (before + done) / (settings.rounds * total))
-                logits, attention = network(batch.images)
-                loss = classification_loss(logits, batch.labels)
-                right = (logits.sum(dim=1).argmax(dim=1) == batch.labels).float().mean()
-                means.add(cls=loss.detach(), accuracy=right)
-                if attention is not None:
-                    grouping = grouping_objective(attention, settings).total
-                    means.add(cng=grouping.detach())
-                    telemetry.update(attention)
-                    loss = loss + settings.conv_grouping_weight * grouping
-                self._step(self.optimiser, loss, batch)
+                self._step(self.optimiser, self._convolution_loss(batch, anchors, tally), batch)
                 done += 1
-                self._progress("convolution", done, total, means)
+                self._progress("convolution", done, total, tally)
             self.position.convolution_epoch += 1
         if network.grouping is not None:
             network.grouping.requires_grad_(True)
-        self._end_of_phase("convolution", means, telemetry)
+        self._end_of_phase("convolution", "cls", tally)
+
+    def _convolution_loss(self, batch: Batch, anchors: Tensor | None, tally: "_Tally") -> Tensor:
+        """L_cls, and what keeps the maps in place meanwhile."""
+        settings = self.settings
+        logits, attention = self.network(batch.images)
+        loss = classification_loss(logits, batch.labels)
+        right = logits.sum(dim=1).argmax(dim=1) == batch.labels
+        tally.add(attention, cls=loss, accuracy=right.float().mean())
+        if attention is not None and settings.conv_grouping_weight > 0:
+            grouping = grouping_objective(attention, settings).total
+            tally.add(cng=grouping)
+            loss = loss + settings.conv_grouping_weight * grouping
+        if attention is not None and anchors is not None:
+            points = frame(anchors[batch.samples], batch.frames)
+            anchored = anchor_loss(attention, self.network.grid.to_fractions(points))
+            tally.add(anchor=anchored)
+            loss = loss + settings.anchor_weight * anchored
+        return loss
+
+    def _anchors(self) -> Tensor | None:
+        """Where every part of every training image is now: (images, N, 2), stored pixels."""
+        if self.network.grouping is None or self.settings.anchor_weight == 0:
+            return None
+        found = predict(
+            self.network,
+            self.loaders["still"],
+            margin=self.settings.margin,
+            task=f"Round {self.position.round + 1}/{self.settings.rounds}, anchoring parts",
+            listen=self.listen,
+        )
+        assert found.centres is not None
+        return found.centres.to(self.device)
 
     def _endless(self, loader: Loader, steps: int) -> Iterator[Batch]:
         """`steps` batches, running through as many epochs as that takes."""
@@ -148,7 +177,7 @@ class Alternation:
                     break
             self.position.grouping_epoch += 1
 
-    def _step(self, optimiser: Optimizer, loss: torch.Tensor, batch: Batch) -> None:
+    def _step(self, optimiser: Optimizer, loss: Tensor, batch: Batch) -> None:
         """One optimiser step, or none at all when the loss is not finite."""
         if not math.isfinite(loss.item()):
             images = self.loaders["convolution"].photographs.images
@@ -162,17 +191,17 @@ class Alternation:
         optimiser.step()
         self.position.step += 1
 
-    def _progress(self, phase: str, done: int, total: int, means: "_Means") -> None:
+    def _progress(self, phase: str, done: int, total: int, tally: "_Tally") -> None:
         """Report progress now and then: reading the figures waits for the device."""
         if done % REPORT_EVERY == 0 or done == total:
             task = f"Round {self.position.round + 1}/{self.settings.rounds}, {phase} phase"
-            self.listen(Progress(task, done, total, means.values()))
+            self.listen(Progress(task, done, total, tally.means()))
 
-    def _end_of_phase(self, phase: str, means: "_Means", telemetry: Telemetry) -> None:
-        position, values = self.position, means.values()
-        position.losses.append(values["cls" if phase == "convolution" else "cng"])
-        if telemetry.images:
-            figures = telemetry.compute()
+    def _end_of_phase(self, phase: str, loss: str, tally: "_Tally") -> None:
+        position, values = self.position, tally.means()
+        position.losses.append(values[loss])
+        if tally.telemetry.images:
+            figures = tally.telemetry.compute()
             values |= figures.values()
             warning = collapse_warning(figures)
             if warning and not position.warned:
@@ -181,17 +210,20 @@ class Alternation:
         self.listen(Metrics(phase, position.step, {"round": position.round + 1, **values}))
 
 
-class _Means:
-    """Running means of named scalars."""
+class _Tally:
+    """Running means of losses, and the state of the maps, over a phase."""
 
-    def __init__(self) -> None:
-        self.sums: dict[str, torch.Tensor] = {}
+    def __init__(self, margin: float) -> None:
+        self.telemetry = Telemetry(margin)
+        self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
 
-    def add(self, **values: torch.Tensor) -> None:
-        for name, value in values.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+    def add(self, attention: Tensor | None = None, **losses: Tensor) -> None:
+        if attention is not None:
+            self.telemetry.update(attention.detach())
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
             self.counts[name] = self.counts.get(name, 0) + 1
 
-    def values(self) -> dict[str, float]:
+    def means(self) -> dict[str, float]:
         return {name: total.item() / self.counts[name] for name, total in self.sums.items()}

@@ -1,9 +1,9 @@
 """From the Gram matrix of peak trajectories to the channels of each part (PAPER.md 1).
 
 The paper clusters all channels. Many channels follow no part: they fire on the background or on
-many things, and blur the response of the cluster they happen to fall into. So the channels are
-clustered, those far from the mean of their cluster are left out, and the others are clustered once
-more (one round of trimmed k-means: Cuesta-Albertos, Gordaliza and Matran, 1997).
+many things, and blur the response of the cluster they happen to fall into. So each part is formed
+by the core of its cluster, the channels nearest to its mean, and the mean is that of the core
+(k-means trimmed within each cluster; after Cuesta-Albertos, Gordaliza and Matran, 1997).
 """
 
 import math
@@ -17,6 +17,7 @@ from macnn.config.settings import PretrainSettings
 from macnn.errors import DataError
 from macnn_kernels import cluster_channels
 
+TRIM_ROUNDS = 20  # a handful suffices
 DEAD = 0.99  # a channel without positive response in more than this share of images is dead
 
 
@@ -44,50 +45,78 @@ def group_channels(
         gram: (C, C) int64, from `peak_gram`.
         dead_share: (C,) share of images in which a channel has no positive response.
         parts: number of groups.
-        settings: restarts, and the share of the channels to keep; with 1, the paper's, dead ones
-            are kept too.
+        settings: restarts, and the share of each cluster to keep; with 1, the paper's, all
+            channels are kept, dead ones too.
         seed: of the k-means++ draws.
 
     Raises:
-        DataError: fewer channels are left than there are parts.
+        DataError: fewer channels respond than there are parts.
     """
-    channels = torch.arange(len(gram), device=gram.device)
-    if settings.keep < 1:
-        alive = channels[dead_share <= DEAD]
-        count = math.ceil(settings.keep * len(alive))
-        if count < parts:
-            raise DataError(
-                f"only {len(alive)} of {len(gram)} channels respond, too few for {parts} parts",
-                hint="raise --keep, lower --parts, or use trained weights",
-            )
-        part_of_gram = gram[alive][:, alive].contiguous()
-        labels = cluster_channels(
-            part_of_gram, parts, restarts=settings.restarts, seed=seed
-        ).labels
-        nearest = distances_to_means(part_of_gram, labels).argsort(stable=True)[:count]
-        channels = alive[nearest].sort().values
-    kept = gram[channels][:, channels].contiguous()
-    found = cluster_channels(kept, parts, restarts=settings.restarts, seed=seed)
-    whole = cluster_channels(kept, 1, restarts=1)
+    everything = settings.keep == 1
+    used = torch.arange(len(gram), device=gram.device)[(dead_share <= DEAD) | everything]
+    if len(used) < parts:
+        raise DataError(
+            f"only {len(used)} of {len(gram)} channels respond, too few for {parts} parts",
+            hint="lower --parts, or use trained weights",
+        )
+    products = gram[used][:, used].contiguous()
+    found = cluster_channels(products, parts, restarts=settings.restarts, seed=seed).labels
+    if not everything:
+        found = trim(products, found, settings.keep)
     labels = torch.full((len(gram),), -1, device=gram.device)
-    labels[channels] = found.labels
+    labels[used] = found
+    inertia = distances(products, found).clamp_min(0).gather(1, found.clamp_min(0)[:, None])[:, 0]
+    one_group = torch.where(found < 0, -1, 0)
+    whole = distances(products, one_group)[:, 0].clamp_min(0)
+    kept = found >= 0
     return ChannelGroups(
         labels=labels,
-        sizes=tuple(found.sizes.tolist()),
-        inertia=found.inertia.item(),
-        spread=(found.inertia / whole.inertia.clamp_min(1)).item(),
+        sizes=tuple(found[kept].bincount(minlength=parts).tolist()),
+        inertia=inertia[kept].sum().item(),
+        spread=(inertia[kept].sum() / whole[kept].sum().clamp_min(1)).item(),
     )
 
 
-def distances_to_means(gram: Tensor, labels: Tensor) -> Tensor:
-    """Squared distance (C,) float64 of every channel to the mean of its group, from inner products.
+def trim(gram: Tensor, labels: Tensor, keep: float) -> Tensor:
+    """Reduce every group to its core: the share `keep` of its channels nearest to the core's mean.
+
+    Alternates between cores and the nearest core of every channel, as Lloyd's algorithm does.
+
+    Args:
+        gram: (C, C) inner products of the channels' trajectories.
+        labels: (C,) group of every channel, each group with at least one.
+        keep: share in (0, 1]; a core has at least one channel.
+
+    Returns:
+        (C,) group of the channels in a core, -1 for the others.
+    """
+    groups = int(labels.max()) + 1
+    for _ in range(TRIM_ROUNDS):
+        nearest = distances(gram, labels)
+        member = nearest.argmin(dim=1)
+        trimmed = torch.full_like(labels, -1)
+        for group in range(groups):
+            channels = (member == group).nonzero().flatten()
+            count = math.ceil(keep * len(channels))
+            trimmed[channels[nearest[channels, group].argsort(stable=True)[:count]]] = group
+        if torch.equal(trimmed, labels):
+            break
+        labels = trimmed
+    return labels
+
+
+def distances(gram: Tensor, labels: Tensor) -> Tensor:
+    """Squared distances (C, N) float64 of channels to group means, from inner products alone.
 
     |p_c - mean_S|^2 = G_cc - 2/|S| sum_{j in S} G_cj + 1/|S|^2 sum_{i, j in S} G_ij
+
+    Args:
+        gram: (C, C) inner products.
+        labels: (C,) group of every channel, -1 for channels that belong to none.
     """
     products = gram.double()
-    member = F.one_hot(labels).double()  # (C, N)
+    member = F.one_hot(labels + 1)[:, 1:].double()  # (C, N)
     sizes = member.sum(dim=0)
     to_mean = (products @ member) / sizes  # (C, N)
     mean_norm = (member * to_mean).sum(dim=0) / sizes
-    own = to_mean.gather(1, labels[:, None])[:, 0]
-    return products.diagonal() - 2 * own + mean_norm[labels]
+    return products.diagonal()[:, None] - 2 * to_mean + mean_norm

@@ -102,9 +102,9 @@ def _survey(network: Network, loader: Loader, listen: Listener) -> _Survey:
         peaks = channel_peaks(features)
         peak_gram(peaks, out=gram)
         dead += (peaks.value <= 0).sum(dim=0)
-        square += features.square().sum(dtype=torch.float64)
+        square += features.float().square().sum(dtype=torch.float64)
         if images < FIT_IMAGES:
-            pooled.append(features.mean(dim=(2, 3)))
+            pooled.append(features.mean(dim=(2, 3), dtype=torch.float32))
         images += len(batch.labels)
     return _Survey(images, gram, dead, square, torch.cat(pooled)[:FIT_IMAGES])
 
@@ -144,7 +144,7 @@ def _response_std(network: Network, loader: Loader) -> float:
     device = next(network.parameters()).device
     stds: list[Tensor] = []
     for batch in loader.epoch():
-        features = network.backbone(batch.to(device).images)
+        features = network.backbone(batch.to(device).images).float()
         response = torch.einsum("bnc,bchw->bnhw", network.channel_weights(features), features)
         stds.append(response.flatten(2).std(dim=2).mean(dim=1))
         if len(stds) * loader.batch_size >= SCALE_IMAGES:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,6 +30,28 @@ def grouping_objective(attention: Tensor, settings: TrainSettings) -> GroupingOb
     diversity = loss.diversity.sum(dim=1).mean()
     total = settings.distance_weight * distance + settings.diversity_weight * diversity
     return GroupingObjective(total, distance, diversity)
+
+
+def anchor_loss(attention: Tensor, anchors: Tensor) -> Tensor:
+    """Mean squared distance of attention to where it was anchored, as a fraction of the map.
+
+    `Dis` of PAPER.md 6 around given points instead of the current peaks, so that a peak cannot
+    wander. An anchor outside the map, cropped away by augmentation, does not count.
+
+    Args:
+        attention: (B, N, H, W) maps, each summing to 1.
+        anchors: (B, N, 2) points `(x, y)` in fractions of the map.
+    """
+    height, width = attention.shape[-2:]
+    columns = torch.arange(width, device=attention.device)
+    rows = torch.arange(height, device=attention.device)
+    x, y = (anchors * anchors.new_tensor((width, height)) - 0.5).unbind(dim=-1)  # in cells
+    across = (columns - x[..., None]).square()  # (B, N, W)
+    down = (rows - y[..., None]).square()  # (B, N, H)
+    squared = (attention.sum(dim=2) * across).sum(-1) + (attention.sum(dim=3) * down).sum(-1)
+    inside = ((anchors >= 0) & (anchors <= 1)).all(dim=-1)
+    mean = (squared * inside).sum() / inside.sum().clamp_min(1)
+    return mean / max(height, width) ** 2
 
 
 def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:

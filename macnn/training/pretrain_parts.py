@@ -9,7 +9,7 @@ from macnn.events import Listener
 from macnn.report.save import save
 from macnn.runs.folder import RunFolder, check_output
 from macnn.runs.networks import new_network, save_network
-from macnn.runs.setup import open_images, open_loader, prepare
+from macnn.runs.setup import open_images, open_loader, place, prepare
 from macnn.training.clusters import DEAD
 from macnn.training.discovery import PartDiscovery, pretrain_parts
 
@@ -25,7 +25,7 @@ def run(settings: Settings, *, overwrite: bool, listen: Listener) -> dict[str, A
         raise UsageError("--parts 0 has no parts to find", hint="the baseline needs 'train' only")
     device = prepare(settings)
     images = open_images(settings).split("train")
-    network = new_network(settings, classes=0).to(device)
+    network = place(new_network(settings, classes=0), settings, device)
 
     with RunFolder(output, settings, images.class_names, overwrite=overwrite) as folder:
         loader = open_loader(settings, images, shuffle=True)

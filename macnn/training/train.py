@@ -12,7 +12,7 @@ from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.folder import RunFolder, check_output
 from macnn.runs.networks import continue_network, new_network, save_network
-from macnn.runs.setup import open_images, open_loader, prepare
+from macnn.runs.setup import open_images, open_loader, place, prepare
 from macnn.training.alternation import Alternation
 
 
@@ -34,9 +34,8 @@ def run(
     device = prepare(settings)
     images = open_images(settings)
     classes = len(images.class_names)
-    network = (
-        continue_network(init, settings, classes) if init else new_network(settings, classes)
-    ).to(device)
+    bare = continue_network(init, settings, classes) if init else new_network(settings, classes)
+    network = place(bare, settings, device)
     training, validation = images.split("train"), images.split("validation")
 
     with RunFolder(output, settings, images.class_names, overwrite=overwrite) as folder:
@@ -50,6 +49,7 @@ def run(
             network,
             open_loader(settings, training, augment=augment, shuffle=True, stream=1),
             open_loader(settings, training, augment=augment, shuffle=True, stream=2),
+            open_loader(settings, training),
             settings.train,
             heard,
         )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -20,8 +22,9 @@ def alternation(birds, parts=2, listen=events.silent, **settings):
         read_cub(birds).split("train"), geometry(32, "squash", "flip"), seed=1
     )
     loader = Loader(photographs, 16, shuffle=True)
+    still = replace(loader, photographs=replace(photographs, geometry=geometry(32, "squash")))
     chosen = {"rounds": 2, "epochs": 1, "grouping_steps": 3, "grouping_rate": 1e-2} | settings
-    return Alternation(network, loader, loader, TrainSettings(**chosen), listen)
+    return Alternation(network, loader, loader, still, TrainSettings(**chosen), listen)
 
 
 def parameters(module):
