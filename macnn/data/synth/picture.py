@@ -90,7 +90,7 @@ def _clutter(
         branch(draw, ends, rng.uniform(0.008, 0.025) * canvas, rng)
     for _ in range(rng.integers(8, 22)):
         leaf(draw, somewhere(0.06, 0.16), rng)
-    for _ in range(rng.integers(6, 13)):
+    for _ in range(rng.integers(10, 19)):
         colour = _paint(rng.choice(colours), rng)
         decoy(draw, somewhere(0.10, 0.2), colour, rng)
     for _ in range(rng.integers(1, 4)):
