@@ -1,17 +1,20 @@
 """Compile every kernel for several GPUs without having one, and say what it takes.
 
-Each operator's `op.py` has a function `rehearse()`, which calls the operator's Triton launchers on
-meta tensors, once per default configuration and dtype. Here those launches are recorded instead of
+Each operator's `launchers.py` has a function `rehearse()`, which launches on meta tensors, once per
+default configuration and dtype. Here those launches are recorded instead of
 started, and compiled from the very arguments they would have run with: dtypes, divisibility by 16
 and constants are specialised as Triton does at run time. So there is no second list of signatures.
 
 Interpreted kernels cannot be compiled: run this in a process without `TRITON_INTERPRET`.
+
+    python -m macnn_kernels.aot [TARGET ...]    writes a Markdown table per target
 """
 
 import re
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -71,23 +74,52 @@ class Compiled:
 
 
 def compile_all(
-    operators: Iterable[str] = OPERATORS, targets: Iterable[str] = TARGETS
+    operators: Sequence[str] = OPERATORS, targets: Sequence[str] = TARGETS
 ) -> list[Compiled]:
     """Compile every default configuration of `operators` for `targets`.
 
     Raises:
-        ValueError: `TRITON_INTERPRET=1` is set.
+        ValueError: an unknown target, or `TRITON_INTERPRET=1` is set.
     """
+    if unknown := set(targets) - set(TARGETS):
+        raise ValueError(f"aot: unknown {', '.join(unknown)}; choose from {', '.join(TARGETS)}")
     if backend.interpreted():
         raise ValueError("aot: interpreted kernels cannot be compiled; unset TRITON_INTERPRET")
     table: dict[Compiled, None] = {}  # a set that keeps its order
     for operator in operators:
         with recorded() as launches:
-            import_module(f"macnn_kernels.{operator}.op").rehearse()
+            import_module(f"macnn_kernels.{operator}.launchers").rehearse()
         for launch in launches:
             for target in targets:
                 table[_compile(operator, launch, target)] = None
     return list(table)
+
+
+def markdown(table: Sequence[Compiled]) -> str:
+    """One table per target and one line per kernel: ranges over its configurations."""
+    lines = []
+    for target in dict.fromkeys(row.target for row in table):
+        unit = "bytes" if target.startswith("sm_") else "registers"
+        lines += [
+            f"### {target}",
+            "",
+            "| operator | kernel | configurations | registers | shared memory, KiB "
+            f"| spilled, {unit} | configurations that spill |",
+            "|---|---|--:|--:|--:|--:|--:|",
+        ]
+        on_target = [row for row in table if row.target == target]
+        for operator, kernel in dict.fromkeys((row.operator, row.kernel) for row in on_target):
+            rows = [row for row in on_target if (row.operator, row.kernel) == (operator, kernel)]
+            registers, shared, spilled = (
+                [getattr(row, name) for row in rows] for name in ("registers", "shared", "spilled")
+            )
+            lines.append(
+                f"| {operator} | {kernel} | {len(rows)} | {min(registers)} to {max(registers)} "
+                f"| {min(shared) / 1024:.1f} to {max(shared) / 1024:.1f} | {max(spilled)} "
+                f"| {sum(map(bool, spilled))} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _compile(operator: str, launch: Launch, target: str) -> Compiled:
@@ -167,3 +199,7 @@ def _number(pattern: str, text: str) -> int:
     if found is None:
         raise RuntimeError(f"aot: no '{pattern}' in the compiler's output")
     return int(found[1])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown(compile_all(targets=sys.argv[1:] or TARGETS)))

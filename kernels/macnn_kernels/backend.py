@@ -9,10 +9,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 
 Mode = Literal["auto", "triton", "reference"]
 
@@ -83,6 +86,18 @@ def choose(device: torch.device) -> Choice:
     if find_spec("triton") is None:
         return Choice(False, "triton is not installed")
     return Choice(True, "the tensors are on a CUDA device")
+
+
+def implementation(operator: str, tensor: Tensor) -> ModuleType:
+    """The module of `operator` that serves `tensor`: its launchers, or its reference.
+
+    float64 is the reference's: the kernels accumulate in float32.
+
+    Raises:
+        ValueError: Triton was asked for by name where it cannot run.
+    """
+    use_triton = choose(tensor.device).use_triton and tensor.dtype != torch.float64
+    return import_module(f"macnn_kernels.{operator}.{'launchers' if use_triton else 'reference'}")
 
 
 def interpreted() -> bool:

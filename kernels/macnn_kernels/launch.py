@@ -1,7 +1,7 @@
 """The one place where Triton kernels start.
 
-A launcher in `op.py` names a kernel, its grid, its arguments and its candidate configurations, the
-default for this shape class first:
+A function in `launchers.py` names a kernel, its grid, its arguments and its candidate
+configurations, the default for this shape class first:
 
     launch(kernels.forward, lambda blocks: (triton.cdiv(n, blocks["BLOCK_C"]),),
            x, y, n, x.stride(0), configs=_configs(n), ACTIVATION=0)

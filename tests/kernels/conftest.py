@@ -34,10 +34,6 @@ def triton():
     return forced
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: compiles every kernel, minutes the first time")
-
-
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")

@@ -6,7 +6,7 @@ from sklearn.cluster import KMeans
 from torch.testing import assert_close
 
 from macnn_kernels import ChannelClusters, cluster_channels
-from macnn_kernels.channel_clusters import op
+from macnn_kernels.channel_clusters import op, reference
 
 
 def trajectories(C, images=20, side=14, seed=0):
@@ -169,7 +169,7 @@ def test_kernel_fills_empty_groups_as_the_reference_does(device, triton):
 
 @pytest.mark.parametrize("moves", [0, 1])
 def test_labels_and_inertia_agree_when_moves_run_out(moves, device, triton, monkeypatch):
-    monkeypatch.setattr(op.reference, "MAX_MOVES", moves)
+    monkeypatch.setattr(reference, "MAX_MOVES", moves)
     points = trajectories(40)
     gram = gram_of(points).to(device)
     expected = cluster_channels(gram.cpu(), 3, restarts=2)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from macnn_kernels import Peaks, channel_peaks, peak_gram
-from macnn_kernels.channel_peaks import op
+from macnn_kernels.channel_peaks import launchers, op, reference
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
@@ -67,7 +67,7 @@ def test_kernel_finds_the_peaks_of_the_reference(shape, dtype, layout, device, t
     maps = features(*shape, dtype=dtype).to(device, memory_format=layout)
     with triton():
         found = channel_peaks(maps)
-    assert_same_peaks(found, op.reference.channel_peaks(maps))
+    assert_same_peaks(found, reference.channel_peaks(maps))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -81,7 +81,7 @@ def test_kernel_propagates_what_is_not_finite(layout, device, triton):
     maps = maps.to(device, memory_format=layout)
     with triton():
         found = channel_peaks(maps)
-    assert_same_peaks(found, op.reference.channel_peaks(maps))
+    assert_same_peaks(found, reference.channel_peaks(maps))
     assert found.x.tolist() == [[4, 7, 10, 1]]
     assert found.y.tolist() == [[3, 2, 10, 0]]
 
@@ -102,15 +102,17 @@ def test_kernel_takes_any_view(view, device, triton):
     maps = view(features(3, 6, 9, 14)).to(device)
     with triton():
         found = channel_peaks(maps)
-    assert_same_peaks(found, op.reference.channel_peaks(maps))
+    assert_same_peaks(found, reference.channel_peaks(maps))
 
 
 def test_both_layouts_are_read_without_a_copy(triton, device, monkeypatch):
     seen = []
-    monkeypatch.setattr(op, "launch", lambda kernel, grid, maps, *rest, **_: seen.append(maps))
+    monkeypatch.setattr(
+        launchers, "launch", lambda kernel, grid, maps, *rest, **_: seen.append(maps)
+    )
     for layout in LAYOUTS:
         maps = torch.rand(2, 8, 5, 5, device=device).to(memory_format=layout)
-        op._launch_peaks(maps)
+        launchers.channel_peaks(maps)
         assert seen.pop().data_ptr() == maps.data_ptr()
 
 
@@ -142,7 +144,7 @@ def test_gram_is_exact(B, C, side, device, triton):
 
 
 def test_gram_does_not_overflow_at_the_bound(device, triton):
-    B, t = op.IMAGES + 1, op.MAX_SIDE - 1
+    B, t = launchers.IMAGES + 1, op.MAX_SIDE - 1
     x = torch.full((B, 1), t, dtype=torch.int32, device=device)
     with triton():
         assert peak_gram(Peaks(x, x, x)).item() == 2 * B * t * t

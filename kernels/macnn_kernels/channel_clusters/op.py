@@ -1,4 +1,4 @@
-"""`cluster_channels`: public function, registration and launcher."""
+"""`cluster_channels`: public function, cost and registration."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 
 from macnn_kernels import backend, checks
-from macnn_kernels.channel_clusters import reference
-from macnn_kernels.launch import Config, launch
 
 MAX_CHANNELS = 2048  # the exactness bound of README.md is stated for these
 
@@ -83,28 +81,14 @@ def cluster_flops(C: int, N: int, restarts: int, iterations: int) -> int:
     return restarts * iterations * (C * C + 4 * N * C)
 
 
-def rehearse() -> None:
-    """Call the launcher once per default configuration; see `macnn_kernels.aot`."""
-    uniforms = torch.empty(64, 4, dtype=torch.float64, device="meta")
-    starts = torch.empty(64, 4, dtype=torch.int64, device="meta")
-    for C, given in (
-        (96, None),
-        (256, None),
-        (512, None),
-        (512, starts),
-        (1024, None),
-        (2048, None),
-    ):
-        _launch(torch.empty(C, C, dtype=torch.int64, device="meta"), given, uniforms)
-
-
 @torch.library.custom_op("macnn::cluster_channels", mutates_args=())
 def _cluster(
     gram: Tensor, num_groups: int, restarts: int, seed: int, starts: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     uniforms = _uniforms(seed, restarts, num_groups, gram.device)
-    run = _launch if backend.choose(gram.device).use_triton else reference.cluster
-    labels, inertia = run(gram, starts, uniforms)
+    labels, inertia = backend.implementation("channel_clusters", gram).cluster(
+        gram, starts, uniforms
+    )
     best = inertia.argmin(dim=0, keepdim=True)
     labels, sizes = _numbered(labels[best].squeeze(0), num_groups)
     return labels, inertia[best].squeeze(0), sizes
@@ -116,32 +100,6 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor]:
     labels = gram.new_empty(gram.shape[0])
     return labels, gram.new_empty((), dtype=torch.float64), gram.new_empty(num_groups)
-
-
-def _launch(gram: Tensor, starts: Tensor | None, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    from macnn_kernels.channel_clusters import kernels
-
-    C, (R, N) = len(gram), uniforms.shape
-    labels = gram.new_empty((R, C), dtype=torch.int32)
-    inertia = gram.new_empty(R, dtype=torch.float64)
-    launch(
-        kernels.cluster,
-        lambda _blocks: (R,),
-        *(gram.contiguous(), None if starts is None else starts.contiguous(), uniforms),
-        *(labels, inertia, C, N),
-        configs=_configs(C),
-        MAX_MOVES=reference.MAX_MOVES,
-    )
-    return labels.long(), inertia
-
-
-def _configs(C: int) -> list[Config]:
-    """All C channels in one block, as many rows of the Gram matrix at a time as registers hold."""
-    from triton import next_power_of_2
-
-    columns = max(16, next_power_of_2(C))
-    rows = min(32, 16384 // columns)
-    return [Config({"BLOCK_C": columns, "BLOCK_J": rows}, num_warps=16, maxnreg=128)]
 
 
 def _numbered(labels: Tensor, N: int) -> tuple[Tensor, Tensor]:

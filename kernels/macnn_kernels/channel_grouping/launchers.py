@@ -59,6 +59,15 @@ def backward(
     return grads
 
 
+def rehearse() -> None:
+    """Launch once per default configuration and dtype; see `macnn_kernels.aot`."""
+    shapes = (64, 512), (4, 512, 512), (4, 512), (4, 512, 512), (4, 512)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        pooled, w1, b1, w2, b2 = (torch.empty(s, dtype=dtype, device="meta") for s in shapes)
+        weights, hidden = forward(pooled, w1, b1, w2, b2)
+        backward(weights, pooled, w1, w2, hidden, weights, True, True)
+
+
 def _layer(x: Tensor, w: Tensor, bias: Tensor, y: Tensor, *, tanh: bool) -> None:
     B, N, outputs = y.shape
     launch(

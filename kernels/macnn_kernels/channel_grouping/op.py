@@ -1,6 +1,5 @@
 """`channel_grouping`: public function, cost and registration."""
 
-from types import ModuleType
 from typing import Any, TypeAlias
 
 import torch
@@ -58,22 +57,13 @@ def grouping_flops(B: int, C: int, K: int, N: int, *, backward: bool = False) ->
     return (8 if backward else 4) * B * N * K * C
 
 
-def rehearse() -> None:
-    """Call the launchers once per default configuration and dtype; see `macnn_kernels.aot`."""
-    from macnn_kernels.channel_grouping import launchers
-
-    shapes = (64, 512), (4, 512, 512), (4, 512), (4, 512, 512), (4, 512)
-    for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        pooled, w1, b1, w2, b2 = (torch.empty(s, dtype=dtype, device="meta") for s in shapes)
-        weights, hidden = launchers.forward(pooled, w1, b1, w2, b2)
-        launchers.backward(weights, pooled, w1, w2, hidden, weights, True, True)
-
-
 @torch.library.custom_op("macnn::channel_grouping", mutates_args=())
 def _forward(
     pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
 ) -> tuple[Tensor, Tensor]:
-    outputs: tuple[Tensor, Tensor] = _implementation(pooled).forward(pooled, w1, b1, w2, b2)
+    outputs: tuple[Tensor, Tensor] = backend.implementation("channel_grouping", pooled).forward(
+        pooled, w1, b1, w2, b2
+    )
     return outputs
 
 
@@ -93,7 +83,7 @@ def _backward(
     needs_pooled: bool,
     needs_parameters: bool,
 ) -> list[Tensor]:
-    grads: list[Tensor] = _implementation(pooled).backward(
+    grads: list[Tensor] = backend.implementation("channel_grouping", pooled).backward(
         grad_weights, pooled, w1, w2, hidden, weights, needs_pooled, needs_parameters
     )
     return grads
@@ -150,11 +140,3 @@ def _check(pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> No
         if tensor.dtype != w1.dtype:
             raise ValueError(f"{name}: expected the dtype of w1, {w1.dtype}, got {tensor.dtype}")
     checks.same_device(pooled=pooled, w1=w1, **parameters)
-
-
-def _implementation(pooled: Tensor) -> ModuleType:
-    if backend.choose(pooled.device).use_triton and pooled.dtype != torch.float64:
-        from macnn_kernels.channel_grouping import launchers
-
-        return launchers
-    return reference

@@ -1,4 +1,4 @@
-"""`channel_peaks` and `peak_gram`: public functions, registration and launchers."""
+"""`channel_peaks` and `peak_gram`: public functions, cost and registration."""
 
 from typing import NamedTuple
 
@@ -7,11 +7,9 @@ from torch import Tensor
 
 from macnn_kernels import backend, checks
 from macnn_kernels.channel_peaks import reference
-from macnn_kernels.launch import Config, launch
 
 # Coordinates fit two 7-bit digits: the exactness of `peak_gram` rests on it, see README.md.
 MAX_SIDE = 2**14
-IMAGES = 2**15  # per launch of the Gram kernel, so that its int32 sums cannot overflow
 
 
 class Peaks(NamedTuple):
@@ -97,88 +95,19 @@ def gram_flops(B: int, C: int) -> int:
     return 2 * 2 * B * C * C
 
 
-def rehearse() -> None:
-    """Call the launchers once per default configuration and dtype; see `macnn_kernels.aot`."""
-    for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        _launch_peaks(torch.empty(2, 512, 1, 1, dtype=dtype, device="meta"))
-        for side in (7, 28):
-            features = torch.empty(2, 512, side, side, dtype=dtype, device="meta")
-            _launch_peaks(features)
-            _launch_peaks(features.to(memory_format=torch.channels_last))
-    coordinate = torch.empty(2, 512, dtype=torch.int32, device="meta")
-    _launch_gram(coordinate, coordinate, torch.empty(512, 512, dtype=torch.int64, device="meta"))
-
-
 @torch.library.custom_op("macnn::channel_peaks", mutates_args=())
 def _peaks(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    if backend.choose(features.device).use_triton and features.dtype != torch.float64:
-        return _launch_peaks(features)
-    return reference.channel_peaks(features)
+    peaks: tuple[Tensor, Tensor, Tensor] = backend.implementation(
+        "channel_peaks", features
+    ).channel_peaks(features)
+    return peaks
 
 
 @_peaks.register_fake
 def _(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return _empty_peaks(features)
+    return reference.empty_peaks(features)
 
 
 @torch.library.custom_op("macnn::peak_gram", mutates_args=("gram",))
 def _gram(x: Tensor, y: Tensor, gram: Tensor) -> None:
-    if backend.choose(x.device).use_triton:
-        _launch_gram(x, y, gram)
-    else:
-        reference.peak_gram(x, y, gram)
-
-
-def _empty_peaks(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    B, C = features.shape[:2]
-    x = features.new_empty((B, C), dtype=torch.int32)
-    return x, torch.empty_like(x), features.new_empty((B, C))
-
-
-def _launch_peaks(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    from triton import cdiv
-
-    from macnn_kernels.channel_peaks import kernels
-
-    B, C, H, W = features.shape
-    maps = features.flatten(2)  # a view of NCHW and of channels_last
-    x, y, value = _empty_peaks(features)
-    launch(
-        kernels.peaks,
-        lambda blocks: (B * cdiv(C, blocks["BLOCK_C"]),),
-        *(maps, x, y, value),
-        *(C, H * W, W),
-        *maps.stride(),
-        configs=_peak_configs(H * W, channels_last=maps.stride(1) == 1),
-    )
-    return x, y, value
-
-
-def _peak_configs(S: int, *, channels_last: bool) -> list[Config]:
-    """Tiles of 2048 elements, long along the dimension that is contiguous in memory."""
-    from triton import next_power_of_2
-
-    def tile(c: int, s: int) -> Config:
-        return Config({"BLOCK_C": c, "BLOCK_S": min(s, next_power_of_2(S))})
-
-    if channels_last:
-        return [tile(32, 64), tile(64, 32), tile(64, 64), tile(32, 128)]
-    if S <= 64:
-        return [tile(32, 64), tile(64, 64), tile(16, 64)]
-    return [tile(16, 128), tile(8, 256), tile(4, 1024), tile(16, 256)]
-
-
-def _launch_gram(x: Tensor, y: Tensor, gram: Tensor) -> None:
-    from triton import cdiv
-
-    from macnn_kernels.channel_peaks import kernels
-
-    C = x.shape[1]
-    for start in range(0, len(x), IMAGES):
-        part = slice(start, start + IMAGES)
-        launch(
-            kernels.gram,
-            lambda blocks: (cdiv(C, blocks["BLOCK_C"]),) * 2,
-            *(x[part].contiguous(), y[part].contiguous(), gram, len(x[part]), C),
-            configs=[Config({"BLOCK_B": 32, "BLOCK_C": 32})],
-        )
+    backend.implementation("channel_peaks", x).peak_gram(x, y, gram)

@@ -23,3 +23,9 @@ def peak_gram(x: Tensor, y: Tensor, gram: Tensor) -> None:
         stop = start + IMAGES
         trajectories = torch.cat([x[start:stop], y[start:stop]]).double()
         gram += (trajectories.T @ trajectories).long()
+
+
+def empty_peaks(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Uninitialised columns, rows and values."""
+    x, y = (features.new_empty(features.shape[:2], dtype=torch.int32) for _ in range(2))
+    return x, y, features.new_empty(features.shape[:2])

@@ -1,5 +1,6 @@
 """Starts the Triton kernels of the grouping loss; the same signatures as in reference.py."""
 
+import torch
 from torch import Tensor
 from triton import cdiv, next_power_of_2
 
@@ -38,6 +39,18 @@ def backward(
         configs=_configs(N, H * W, elements=1024),
     )
     return grad
+
+
+def rehearse() -> None:
+    """Launch once per default configuration and dtype; see `macnn_kernels.aot`."""
+    for N, side, dtype in (
+        *((4, 28, dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)),
+        (1, 13, torch.float32),
+        (16, 56, torch.float32),
+    ):
+        attention = torch.empty(2, N, side, side, dtype=dtype, device="meta")
+        distance, diversity, peak = forward(attention, 0.02)
+        backward(distance, diversity, attention, peak, 0.02)
 
 
 def _configs(N: int, S: int, *, elements: int) -> list[Config]:

@@ -1,6 +1,5 @@
 """`grouping_loss`: public function, cost and registration."""
 
-from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -58,23 +57,11 @@ def loss_flops(B: int, N: int, H: int, W: int, *, backward: bool = False) -> int
     return (10 if backward else 8) * B * N * H * W
 
 
-def rehearse() -> None:
-    """Call the launchers once per default configuration and dtype; see `macnn_kernels.aot`."""
-    from macnn_kernels.grouping_loss import launchers
-
-    for N, side, dtype in (
-        *((4, 28, dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)),
-        (1, 13, torch.float32),
-        (16, 56, torch.float32),
-    ):
-        attention = torch.empty(2, N, side, side, dtype=dtype, device="meta")
-        distance, diversity, peak = launchers.forward(attention, 0.02)
-        launchers.backward(distance, diversity, attention, peak, 0.02)
-
-
 @torch.library.custom_op("macnn::grouping_loss", mutates_args=())
 def _forward(attention: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
-    outputs: tuple[Tensor, Tensor, Tensor] = _implementation(attention).forward(attention, margin)
+    outputs: tuple[Tensor, Tensor, Tensor] = backend.implementation(
+        "grouping_loss", attention
+    ).forward(attention, margin)
     return outputs
 
 
@@ -87,7 +74,7 @@ def _(attention: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
 def _backward(
     grad_distance: Tensor, grad_diversity: Tensor, attention: Tensor, peak: Tensor, margin: float
 ) -> Tensor:
-    grad: Tensor = _implementation(attention).backward(
+    grad: Tensor = backend.implementation("grouping_loss", attention).backward(
         grad_distance, grad_diversity, attention, peak, margin
     )
     return grad
@@ -114,11 +101,3 @@ def _differentiate(
 
 
 _forward.register_autograd(_differentiate, setup_context=_save)
-
-
-def _implementation(attention: Tensor) -> ModuleType:
-    if backend.choose(attention.device).use_triton and attention.dtype != torch.float64:
-        from macnn_kernels.grouping_loss import launchers
-
-        return launchers
-    return reference

@@ -1,5 +1,5 @@
 """Channel weights to attention maps and part features, in one pass over the features."""
 
-from .op import PartAttention, part_attention
+from macnn_kernels.part_attention.op import PartAttention, part_attention
 
 __all__ = ["PartAttention", "part_attention"]

@@ -101,6 +101,28 @@ def backward(
     return grads
 
 
+def rehearse() -> None:
+    """Launch once per default configuration and dtype; see `macnn_kernels.aot`."""
+    fp32, bf16, fp16 = torch.float32, torch.bfloat16, torch.float16
+    for C, side, dtype, channels_last in (
+        *((512, 28, dtype, False) for dtype in (fp32, bf16, fp16)),
+        *((512, 28, dtype, True) for dtype in (fp32, bf16)),
+        *((2048, 14, dtype, False) for dtype in (bf16, fp16)),
+        (2048, 14, bf16, True),
+        (512, 13, bf16, False),
+        (96, 56, bf16, False),
+    ):
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        features = torch.empty(2, C, side, side, dtype=dtype, device="meta", memory_format=layout)
+        weights = torch.empty(2, 4, C, device="meta")
+        attention, parts, scores = forward(features, weights, 1.5, "sigmoid", 1.5)
+        saved = features, weights, attention, parts, scores, 1.5, "sigmoid", 1.5
+        backward(attention, parts, *saved, True, True)
+        if (C, side, dtype) == (512, 28, bf16):  # as in each half of the alternation
+            backward(attention, None, *saved, False, True)
+            backward(None, parts, *saved, True, False)
+
+
 @dataclass(frozen=True)
 class _Walk:
     """How programs walk an image: `runs` runs of `run` positions, each in tiles."""

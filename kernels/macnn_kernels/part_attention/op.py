@@ -1,6 +1,5 @@
 """`part_attention`: public function, cost and registration."""
 
-from types import ModuleType
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
@@ -84,37 +83,13 @@ def attention_flops(B: int, C: int, H: int, W: int, N: int, *, backward: bool = 
     return (8 if backward else 4) * B * N * C * H * W
 
 
-def rehearse() -> None:
-    """Call the launchers once per default configuration and dtype; see `macnn_kernels.aot`."""
-    from macnn_kernels.part_attention import launchers
-
-    fp32, bf16, fp16 = torch.float32, torch.bfloat16, torch.float16
-    for C, side, dtype, channels_last in (
-        *((512, 28, dtype, False) for dtype in (fp32, bf16, fp16)),
-        *((512, 28, dtype, True) for dtype in (fp32, bf16)),
-        *((2048, 14, dtype, False) for dtype in (bf16, fp16)),
-        (2048, 14, bf16, True),
-        (512, 13, bf16, False),
-        (96, 56, bf16, False),
-    ):
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        features = torch.empty(2, C, side, side, dtype=dtype, device="meta", memory_format=layout)
-        weights = torch.empty(2, 4, C, device="meta")
-        attention, parts, scores = launchers.forward(features, weights, 1.5, "sigmoid", 1.5)
-        saved = features, weights, attention, parts, scores, 1.5, "sigmoid", 1.5
-        launchers.backward(attention, parts, *saved, True, True)
-        if (C, side, dtype) == (512, 28, bf16):  # as in each half of the alternation
-            launchers.backward(attention, None, *saved, False, True)
-            launchers.backward(None, parts, *saved, True, False)
-
-
 @torch.library.custom_op("macnn::part_attention", mutates_args=())
 def _forward(
     features: Tensor, weights: Tensor, scale: float, activation: str, power: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    outputs: tuple[Tensor, Tensor, Tensor] = _implementation(features).forward(
-        features, weights, scale, activation, power
-    )
+    outputs: tuple[Tensor, Tensor, Tensor] = backend.implementation(
+        "part_attention", features
+    ).forward(features, weights, scale, activation, power)
     return outputs
 
 
@@ -140,7 +115,7 @@ def _backward(
     needs_features: bool,
     needs_weights: bool,
 ) -> list[Tensor]:
-    grads: list[Tensor] = _implementation(features).backward(
+    grads: list[Tensor] = backend.implementation("part_attention", features).backward(
         grad_attention,
         grad_parts,
         features,
@@ -230,11 +205,3 @@ def _check(features: Tensor, weights: Tensor, activation: str, power: float) -> 
         )
     if not power > 0:
         raise ValueError(f"power: expected a positive number, got {power}")
-
-
-def _implementation(features: Tensor) -> ModuleType:
-    if backend.choose(features.device).use_triton and features.dtype != torch.float64:
-        from macnn_kernels.part_attention import launchers
-
-        return launchers
-    return reference
