@@ -16,6 +16,8 @@ from macnn.errors import UsageError
 from macnn.events import Listener, silent, track
 from macnn.runs.folder import environment
 from macnn_kernels import backend
+from macnn_kernels.channel_clusters.op import MAX_CHANNELS
+from macnn_kernels.part_attention.op import MAX_PARTS
 
 WARM_UP = 5
 MOST_COPIES = 64
@@ -79,6 +81,11 @@ class OperatorBench:
         return asdict(self) | {"rows": rows, "environment": environment()}
 
 
+def default_shape(device: torch.device) -> Shape:
+    """`Shape()` on CUDA, eight float32 images of it on the CPU."""
+    return Shape() if device.type == "cuda" else Shape(batch=8, dtype="float32")
+
+
 def bench_operators(
     shape: Shape | None = None,
     *,
@@ -92,22 +99,22 @@ def bench_operators(
     Inputs rotate through copies that together are twice the size of the L2 cache of a GPU.
 
     Args:
-        shape: sizes and dtype; default `Shape()` on CUDA, eight float32 images on the CPU.
+        shape: sizes and dtype; by default those of `default_shape`.
         device: where to run.
         repeats: timed runs per figure, after a few untimed ones.
         compiled: whether to measure torch.compile too; default on CUDA only.
         listen: told about progress.
 
     Raises:
-        UsageError: no such device, an unknown dtype, or fewer than two repeats.
+        UsageError: no such device, an unknown dtype, a size out of range, or fewer than two
+            repeats.
     """
     device = torch.device(device)
     cuda = device.type == "cuda"
     if cuda and not torch.cuda.is_available():
         raise UsageError("no CUDA device here", hint="bench on the CPU")
-    shape = shape or (Shape() if cuda else Shape(batch=8, dtype="float32"))
-    if shape.dtype not in DTYPES:
-        raise UsageError(f"dtype: unknown '{shape.dtype}'", hint=f"choose from {', '.join(DTYPES)}")
+    shape = shape or default_shape(device)
+    _check(shape)
     if repeats < 2:
         raise UsageError(f"repeats: {repeats}", hint="give at least 2")
     if compiled is None:
@@ -125,6 +132,21 @@ def bench_operators(
         bandwidth = copy_bandwidth(device)
     name = torch.cuda.get_device_name(device) if cuda else "cpu"
     return OperatorBench(name, shape, repeats, bandwidth, rows)
+
+
+def _check(shape: Shape) -> None:
+    if shape.dtype not in DTYPES:
+        raise UsageError(f"dtype: unknown '{shape.dtype}'", hint=f"choose from {', '.join(DTYPES)}")
+    for name in ("batch", "channels", "height", "width", "parts"):
+        size = getattr(shape, name)
+        if size < 1:
+            raise UsageError(f"{name}: {size}", hint="give at least 1")
+    if shape.channels > MAX_CHANNELS:
+        raise UsageError(f"channels: {shape.channels}", hint=f"give at most {MAX_CHANNELS}")
+    if shape.parts > min(MAX_PARTS, shape.channels):
+        raise UsageError(
+            f"parts: {shape.parts}", hint=f"give at most {MAX_PARTS}, and one channel for each"
+        )
 
 
 def _implementations(

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+import torch
+
+SMALL = ("--device", "cpu", "--batch", 2, "--channels", 8, "--height", 3, "--width", 4,
+         "--parts", 2, "--repeats", 2)  # fmt: skip
+
+
+def test_json_holds_times_ratios_and_what_they_were_measured_on(macnn):
+    code, out, err = macnn("bench", "ops", *SMALL, "--json")
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert set(found) == {
+        "device", "shape", "repeats", "copy_bandwidth", "rows", "environment"
+    }  # fmt: skip
+    assert found["shape"] == {
+        "batch": 2, "channels": 8, "height": 3, "width": 4, "parts": 2, "dtype": "float32"
+    }  # fmt: skip
+    assert {"commit", "packages", "threads", "gpu"} <= set(found["environment"])
+    for row in found["rows"]:
+        assert set(row) == {
+            "operator", "direction", "bytes", "times", "speedup", "of_copy_bandwidth"
+        }  # fmt: skip
+        assert set(row["times"]) == {"operator", "plain"}
+        assert set(row["times"]["plain"]) == {"median", "low", "high"}
+
+
+def test_the_table_goes_to_stdout_and_the_json_to_a_file(macnn, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    file = tmp_path / "ops.json"
+    code, out, err = macnn("bench", "ops", *SMALL, "--output", file)
+    rows = json.loads(file.read_text())["rows"]
+    assert code == 0
+    assert all(f"{row['operator']} {row['direction']}" in out for row in rows)
+    assert "x plain" in out
+    assert "2 runs" in out
+    assert "operators: 10 done" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--batch", 0), ("batch: 0", "at least 1")),
+        (("--parts", 9), ("parts: 9", "one channel for each")),
+        (("--repeats", 1), ("repeats: 1", "at least 2")),
+        (("--dtype", "int8"), ("--dtype", "int8", "bfloat16")),
+        (("--device", "gpu"), ("'gpu'", "use auto, cpu, cuda")),
+        (("--output", "nowhere/ops.json"), ("no folder nowhere", "make it first")),
+        (("--chanels", 8), ("--chanels", "--channels")),
+    ],
+)
+def test_bad_input_gets_one_line(macnn, arguments, words):
+    code, out, err = macnn("bench", "ops", *SMALL, *arguments)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert all(word in line for word in ("macnn: ", *words)), line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_missing_gpu_is_named(macnn):
+    code, out, err = macnn("bench", "ops", *SMALL, "--device", "cuda")
+    assert (code, out) == (2, "")
+    assert "no CUDA device is usable here" in err
