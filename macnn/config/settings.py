@@ -170,6 +170,13 @@ class TrainSettings(Section):
         source="released network",
         ge=0,
     )
+    warm_up: float = setting(
+        0.25,
+        "--warm-up",
+        "Share of all convolution steps over which the rate of the convolutions rises from 0.",
+        ge=0,
+        le=1,
+    )
     grouping_rate: float = setting(
         1e-5, "--grouping-rate", "Adam learning rate of the grouping phase.", gt=0
     )
@@ -193,8 +200,8 @@ class TrainSettings(Section):
     anchor_weight: float = setting(
         1.0,
         "--anchor-weight",
-        "Weight of the anchor in the convolution phase: it holds every map where the grouping "
-        "phase left it, while L_cls changes the features; 0 is the paper's.",
+        "Weight of the anchor in the convolution phase: it holds every map where "
+        "part pre-training found its part, while L_cls changes the features; 0 is the paper's.",
         source="ours; paper: 0",
         ge=0,
     )

@@ -21,7 +21,7 @@ from macnn.evaluation.telemetry import Telemetry, collapse_warning
 from macnn.events import Listener, Metrics, Notice, Progress
 from macnn.model import Network
 from macnn.training.losses import anchor_loss, classification_loss, grouping_objective
-from macnn.training.optimisers import convolution_optimiser, grouping_optimiser, set_rate
+from macnn.training.optimisers import convolution_optimiser, grouping_optimiser, set_rates
 
 REPORT_EVERY = 5  # steps
 
@@ -63,6 +63,7 @@ class Alternation:
         self.settings = settings
         self.listen = listen
         self.position = Position()
+        self.anchors: Tensor | None = None  # (images, N, 2) parts in pixels of stored images
         self.device = next(network.parameters()).device
         self.optimiser: SGD = convolution_optimiser(network, settings)
         self.grouping_optimiser: Optimizer | None = (
@@ -86,6 +87,8 @@ class Alternation:
 
     def round(self) -> None:
         """Train one round."""
+        if self.position.round == 0:
+            self.anchors = self._drop_anchors()
         if self._groups:
             self._grouping_phase()
         self._convolution_phase()
@@ -108,14 +111,13 @@ class Alternation:
             assert attention is not None
             loss = grouping_objective(attention, self.settings).total
             tally.add(attention, cng=loss)
-            self._step(optimiser, loss, batch)
+            self._step(optimiser, loss + self._anchored(attention, batch, tally), batch)
             self._progress("grouping", done, steps, tally)
         self._end_of_phase("grouping", "cng", tally)
 
     def _convolution_phase(self) -> None:
         """Grouping layers fixed: train convolutions and classifiers on L_cls."""
         network, settings, loader = self.network, self.settings, self.loaders["convolution"]
-        anchors = self._anchors()
         network.train()
         if network.grouping is not None:
             network.grouping.requires_grad_(False)
@@ -126,8 +128,9 @@ class Alternation:
         for _ in range(settings.epochs):
             for batch in loader.epoch(self.position.convolution_epoch):
                 batch = batch.to(self.device)
-                set_rate(self.optimiser, (before + done) / (settings.rounds * total))
-                self._step(self.optimiser, self._convolution_loss(batch, anchors, tally), batch)
+                share = (before + done) / (settings.rounds * total)
+                set_rates(self.optimiser, share, settings.warm_up)
+                self._step(self.optimiser, self._convolution_loss(batch, tally), batch)
                 done += 1
                 self._progress("convolution", done, total, tally)
             self.position.convolution_epoch += 1
@@ -135,7 +138,7 @@ class Alternation:
             network.grouping.requires_grad_(True)
         self._end_of_phase("convolution", "cls", tally)
 
-    def _convolution_loss(self, batch: Batch, anchors: Tensor | None, tally: "_Tally") -> Tensor:
+    def _convolution_loss(self, batch: Batch, tally: "_Tally") -> Tensor:
         """L_cls, and what keeps the maps in place meanwhile."""
         settings = self.settings
         logits, attention = self.network(batch.images)
@@ -146,22 +149,26 @@ class Alternation:
             grouping = grouping_objective(attention, settings).total
             tally.add(cng=grouping)
             loss = loss + settings.conv_grouping_weight * grouping
-        if attention is not None and anchors is not None:
-            points = frame(anchors[batch.samples], batch.frames)
-            anchored = anchor_loss(attention, self.network.grid.to_fractions(points))
-            tally.add(anchor=anchored)
-            loss = loss + settings.anchor_weight * anchored
-        return loss
+        return loss if attention is None else loss + self._anchored(attention, batch, tally)
 
-    def _anchors(self) -> Tensor | None:
-        """Where every part of every training image is now: (images, N, 2), stored pixels."""
+    def _anchored(self, attention: Tensor, batch: Batch, tally: "_Tally") -> Tensor:
+        """What it costs that maps have left their anchors; 0 without anchors."""
+        if self.anchors is None:
+            return attention.new_zeros(())
+        points = frame(self.anchors[batch.samples], batch.frames)
+        loss = anchor_loss(attention, self.network.grid.to_fractions(points))
+        tally.add(anchor=loss)
+        return self.settings.anchor_weight * loss
+
+    def _drop_anchors(self) -> Tensor | None:
+        """Where every part of every training image is before anything is trained."""
         if self.network.grouping is None or self.settings.anchor_weight == 0:
             return None
         found = predict(
             self.network,
             self.loaders["still"],
             margin=self.settings.margin,
-            task=f"Round {self.position.round + 1}/{self.settings.rounds}, anchoring parts",
+            task="Anchoring parts",
             listen=self.listen,
         )
         assert found.centres is not None

@@ -31,7 +31,13 @@ def convolution_optimiser(network: Network, settings: TrainSettings) -> SGD:
     )
 
 
-def set_rate(optimiser: SGD, done: float) -> None:
-    """Cosine schedule: the rates when a share `done` in [0, 1] of all steps is behind."""
-    for group in optimiser.param_groups:
-        group["lr"] = group["base"] * 0.5 * (1 + math.cos(math.pi * done))
+def set_rates(optimiser: SGD, done: float, warm: float) -> None:
+    """The rates when a share `done` in [0, 1] of all steps is behind: half a cosine.
+
+    The convolutions' rate rises over the share `warm` of all steps, so that classifiers that know
+    nothing yet do not spoil trained features.
+    """
+    convolutions, classifiers = optimiser.param_groups
+    cosine = 0.5 * (1 + math.cos(math.pi * done))
+    classifiers["lr"] = classifiers["base"] * cosine
+    convolutions["lr"] = convolutions["base"] * cosine * (min(1.0, done / warm) if warm else 1.0)

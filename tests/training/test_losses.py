@@ -4,7 +4,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from macnn.config.settings import TrainSettings
-from macnn.training.losses import classification_loss, grouping_objective
+from macnn.training.losses import anchor_loss, classification_loss, grouping_objective
 
 
 @pytest.fixture
@@ -35,3 +35,26 @@ def test_identical_maps_are_as_diverse_as_their_square(maps):
     one = maps[:, :1].repeat(1, 2, 1, 1)
     expected = 2 * (one[:, 0].square().sum(dim=(1, 2)).mean() - 0.02)
     assert_close(grouping_objective(one, TrainSettings()).diversity, expected)
+
+
+def test_anchored_at_its_own_peaks_a_map_has_its_own_distance(maps):
+    cells = maps.flatten(2).argmax(dim=2)
+    peaks = torch.stack(((cells % 6 + 0.5) / 6, (cells // 6 + 0.5) / 4), dim=2)
+    share = grouping_objective(maps, TrainSettings(distance_unit="map")).distance
+    assert_close(anchor_loss(maps, peaks) * 2, share)  # a mean over parts, not a sum
+
+
+def test_an_anchor_pulls_a_map_towards_itself(maps):
+    scores = maps.log().requires_grad_()
+    anchors = torch.full((3, 2, 2), 0.01)  # the first cell
+    anchor_loss(scores.flatten(2).softmax(2).unflatten(2, (4, 6)), anchors).backward()
+    assert (scores.grad[:, :, 0, 0] < 0).all()
+    assert (scores.grad[:, :, 3, 5] > 0).all()
+
+
+def test_an_anchor_outside_the_view_does_not_count(maps):
+    anchors = torch.full((3, 2, 2), 0.5)
+    expected = anchor_loss(maps[:1], anchors[:1])
+    anchors[1:] = torch.tensor([0.5, 1.2])
+    assert_close(anchor_loss(maps, anchors), expected)
+    assert anchor_loss(maps, torch.full((3, 2, 2), -1.0)) == 0
