@@ -5,13 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format tiny-weights clean
+.PHONY: demo test test-slow gpu check format tiny-weights clean
 
 demo: $(STAMP)  ## The main job on synthetic birds, end to end
 	$(BIN)/macnn demo --output runs/demo --overwrite
 
-test: check  ## All checks and all tests
-	$(BIN)/python -m pytest
+test: check  ## All checks, and all tests that take no minutes
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(STAMP)  ## The tests that do
+	$(BIN)/python -m pytest -m slow
+
+gpu:  ## On a machine with a GPU: operator tests, speed, a short training; results in $$OUT
+	tools/gpu.sh
 
 check: $(STAMP)  ## Format, lint, types, one-way imports
 	$(BIN)/ruff format --check .
