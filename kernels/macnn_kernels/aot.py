@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -103,23 +103,26 @@ def markdown(table: Sequence[Compiled]) -> str:
         lines += [
             f"### {target}",
             "",
-            "| operator | kernel | configurations | registers | shared memory, KiB "
-            f"| spilled, {unit} | configurations that spill |",
+            "| operator | kernel | configurations | of them spill | registers "
+            f"| shared memory, KiB | spilled {unit} |",
             "|---|---|--:|--:|--:|--:|--:|",
         ]
         on_target = [row for row in table if row.target == target]
         for operator, kernel in dict.fromkeys((row.operator, row.kernel) for row in on_target):
             rows = [row for row in on_target if (row.operator, row.kernel) == (operator, kernel)]
-            registers, shared, spilled = (
-                [getattr(row, name) for row in rows] for name in ("registers", "shared", "spilled")
-            )
             lines.append(
-                f"| {operator} | {kernel} | {len(rows)} | {min(registers)} to {max(registers)} "
-                f"| {min(shared) / 1024:.1f} to {max(shared) / 1024:.1f} | {max(spilled)} "
-                f"| {sum(map(bool, spilled))} |"
+                f"| {operator} | {kernel} | {len(rows)} | {sum(row.spilled > 0 for row in rows)} "
+                f"| {_range(row.registers for row in rows)} "
+                f"| {_range(row.shared / 1024 for row in rows)} "
+                f"| {_range(row.spilled for row in rows)} |"
             )
         lines.append("")
     return "\n".join(lines)
+
+
+def _range(figures: Iterable[float]) -> str:
+    rounded = {round(figure) for figure in figures}
+    return " to ".join(str(figure) for figure in sorted({min(rounded), max(rounded)}))
 
 
 def _compile(operator: str, launch: Launch, target: str) -> Compiled:

@@ -59,8 +59,8 @@ def test_the_table_has_one_line_per_kernel_and_target():
     ]
     text = aot.markdown(rows).splitlines()
     assert [line for line in text if line.startswith("###")] == ["### sm_90", "### gfx942"]
-    assert "| peaks | gram | 2 | 40 to 64 | 2.0 to 2.0 | 8 | 1 |" in text
-    assert "| peaks | gram | 1 | 99 to 99 | 2.0 to 2.0 | 0 | 0 |" in text
+    assert "| peaks | gram | 2 | 1 | 40 to 64 | 2 | 0 to 8 |" in text
+    assert "| peaks | gram | 1 | 0 | 99 | 2 | 0 |" in text
 
 
 def test_what_cannot_be_compiled_is_refused(monkeypatch):

@@ -9,6 +9,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch):
     monkeypatch.delenv("MACNN_KERNELS", raising=False)
+    monkeypatch.setattr(backend, "_selected", None)  # commands that ran before have selected
     monkeypatch.setenv("TRITON_INTERPRET", "0")
 
 
