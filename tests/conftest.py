@@ -9,6 +9,13 @@ import torch
 from macnn.data.synth import write_birds
 
 
+def pytest_configure():
+    # Without a GPU the Triton kernels are interpreted. Triton decides when it is first imported, and
+    # parts of PyTorch import it, so before any test module is.
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _two_threads():
     torch.set_num_threads(2)

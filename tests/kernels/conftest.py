@@ -1,15 +1,11 @@
-"""Shared by the operator tests. Without a GPU the Triton kernels are interpreted on the CPU."""
+"""Shared by the operator tests."""
 
-import os
 from contextlib import contextmanager
 
 import pytest
 import torch
 
 from macnn_kernels import backend
-
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # before any kernel is imported
 
 
 @pytest.fixture
