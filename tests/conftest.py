@@ -10,8 +10,8 @@ from macnn.data.synth import write_birds
 
 
 def pytest_configure():
-    # Without a GPU the Triton kernels are interpreted. Triton decides when it is first imported, and
-    # parts of PyTorch import it, so before any test module is.
+    # Without a GPU the Triton kernels are interpreted. Triton decides when it is first imported,
+    # and parts of PyTorch import it, so before any test module is.
     if not torch.cuda.is_available():
         os.environ["TRITON_INTERPRET"] = "1"
 
