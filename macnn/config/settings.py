@@ -42,7 +42,7 @@ class DataSettings(Section):
         "pad with grey (loses resolution), squash (changes proportions).",
     )
     augment: Literal["none", "flip", "strong"] = setting(
-        "strong",
+        "flip",
         "--augment",
         "Training augmentation: none; flip (the paper's); strong (random resized crop, flip, "
         "colour jitter).",
@@ -154,7 +154,7 @@ class TrainSettings(Section):
         ge=1,
     )
     grouping_steps: int = setting(
-        20, "--grouping-steps", "Steps of each grouping phase at most; 0 skips it.", ge=0
+        10, "--grouping-steps", "Steps of each grouping phase at most; 0 skips it.", ge=0
     )
     tolerance: float = setting(
         0.0,
@@ -164,10 +164,10 @@ class TrainSettings(Section):
     )
     rate: float = setting(0.01, "--rate", "Base learning rate (SGD).", source="third party", gt=0)
     conv_multiplier: float = setting(
-        0.1,
+        0.05,
         "--conv-multiplier",
         "Rate of the convolutions over the base rate.",
-        source="released network",
+        source="released network: 0.1",
         ge=0,
     )
     warm_up: float = setting(
@@ -198,7 +198,7 @@ class TrainSettings(Section):
     )
     margin: float = setting(0.02, "--margin", "Margin of Div.", source="paper", ge=0)
     anchor_weight: float = setting(
-        1.0,
+        20.0,
         "--anchor-weight",
         "Weight of the anchor in the convolution phase: it holds every map where "
         "part pre-training found its part, while L_cls changes the features; 0 is the paper's.",
@@ -206,10 +206,10 @@ class TrainSettings(Section):
         ge=0,
     )
     conv_grouping_weight: float = setting(
-        0.1,
+        0.0,
         "--conv-grouping-weight",
-        "Weight of L_cng beside L_cls in the convolution phase; the paper's 0 lets the maps drift "
-        "together.",
+        "Weight of L_cng beside L_cls in the convolution phase.",
+        source="paper: 0",
         ge=0,
     )
 

@@ -57,5 +57,4 @@ def anchor_loss(attention: Tensor, anchors: Tensor) -> Tensor:
 def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """L_cls: cross-entropy of logits (B, N, classes), summed over parts, averaged over images."""
     parts = logits.shape[1]
-    flat = logits.flatten(0, 1)
-    return F.cross_entropy(flat, labels.repeat_interleave(parts)) * parts
+    return F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(parts)) * parts

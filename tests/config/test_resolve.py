@@ -32,7 +32,7 @@ def test_each_layer_overrides_the_ones_below_it(tmp_path):
     assert (settings.train.rate, sources["train.rate"]) == (0.2, str(file))
     assert (settings.train.rounds, sources["train.rounds"]) == (3, "environment")
     assert (settings.data.workers, sources["data.workers"]) == (5, "flag")
-    assert sources["data.augment"] == "preset demo"
+    assert sources["data.resize_mode"] == "preset demo"
     assert sources["data.root"] == "default"
 
 
