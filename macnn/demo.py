@@ -51,8 +51,8 @@ def run(output: Path, *, seed: int, overwrite: bool, listen: Listener) -> dict[s
         "classes": len(found.class_names),
         "images": results["macnn"]["images"],
         "rows": [
-            _row("baseline (global average pool)", results["baseline"]),
-            _row("MA-CNN, after part pre-training", results["parts"]),
+            _row("global average pooling", results["baseline"]),
+            _row("MA-CNN, parts found", results["parts"]),
             _row("MA-CNN, trained", results["macnn"]),
         ],
         "picture": results["macnn"]["files"][0],

@@ -37,7 +37,11 @@ def demo(
     ]
     print_table(
         f"{result['classes']} classes of synthetic birds, {result['images']} test images",
-        ["", "accuracy", "parts within 0.1 of the box", "two parts in one place"],
+        ["", "accuracy", "PCK 0.1", "crowded"],
         rows,
     )
+    out.print(
+        "PCK 0.1: parts that land within 0.1 of the bird's box of their landmark, one-to-one."
+    )
+    out.print("crowded: images in which two parts look at one place.")
     out.print(f"Where the parts look: {result['picture']}", highlight=False, markup=False)
