@@ -8,8 +8,8 @@ from torch import Tensor
 
 from macnn_kernels import channel_peaks, checks, grouping_loss
 
-COLLAPSED = 0.5
-"""Share of images with two parts in one place from which we warn."""
+COLLAPSED = 0.2
+"""Mean distance of two parts' peaks, in sides of the map, below which we warn."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,12 @@ class Telemetry:
 
 def collapse_warning(figures: TelemetryFigures) -> str | None:
     """A sentence with a remedy if the parts are falling onto each other, else None."""
-    if figures.shared_peaks < COLLAPSED:
+    if figures.peak_distance is None or figures.peak_distance >= COLLAPSED:
         return None
     return (
-        f"parts are collapsing: in {figures.shared_peaks:.0%} of the images two peak in one "
-        "place; raise --conv-grouping-weight or --diversity-weight, lower --grouping-rate, or ask "
-        "for fewer --parts"
+        f"parts are collapsing: two of them peak {figures.peak_distance:.2f} of the map apart on "
+        "average; raise --anchor-weight or --diversity-weight, lower --conv-multiplier, or ask for "
+        "fewer --parts"
     )
 
 

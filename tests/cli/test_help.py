@@ -14,6 +14,7 @@ COMMANDS = [
     ["demo"],
     ["data", "synth"],
     ["config", "show"],
+    ["bench", "ops"],
 ]
 NO_TORCH = "import sys; from macnn_cli.main import app; assert 'torch' not in sys.modules"
 

@@ -18,7 +18,8 @@ def parts(macnn, birds, tmp_path):
 
 def test_pretrain_train_and_eval_run_on_one_another(macnn, parts, tmp_path):
     summary = json.loads((parts / "summary.json").read_text())
-    assert sum(summary["cluster_sizes"]) == 128
+    assert len(summary["cluster_sizes"]) == 4
+    assert 64 <= sum(summary["cluster_sizes"]) <= 68  # half of each cluster, rounded up
     assert (parts / "report" / "parts.png").stat().st_size > 1000
 
     code, out, _ = macnn("eval", "--checkpoint", parts, "--json")

@@ -108,9 +108,10 @@ def test_figures_survive_json_and_log_flat():
 def test_collapse_is_warned_of_with_a_remedy():
     assert collapse_warning(figures(peaked((0, 0), (7, 3)))) is None
     merged = figures(peaked((0, 0), (1, 1)))
-    assert "100% of the images" in collapse_warning(merged)
-    assert "--diversity-weight" in collapse_warning(merged)
-    assert collapse_warning(replace(merged, shared_peaks=0.05)) is None
+    assert "0.18 of the map apart" in collapse_warning(merged)
+    assert "--anchor-weight" in collapse_warning(merged)
+    assert collapse_warning(replace(merged, peak_distance=0.3)) is None
+    assert collapse_warning(replace(merged, peak_distance=None)) is None
 
 
 def test_nothing_seen_has_no_figures():
