@@ -7,10 +7,15 @@ from typing import Any
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a text file, synced to disk."""
+    """Write a text file in UTF-8, synced to disk."""
+    write_bytes(file, text.encode())
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Write a file, synced to disk."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
         sync(temporary)
         temporary.replace(file)
     finally:

@@ -1,11 +1,12 @@
 """Writing a picture whole: a reader sees the old one or the new one, never half."""
 
 import io
-import os
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from PIL import Image
+
+from macnn.files import write_bytes
 
 
 def save(picture: Image.Image | Figure, file: Path) -> None:
@@ -16,9 +17,4 @@ def save(picture: Image.Image | Figure, file: Path) -> None:
     else:
         picture.save(encoded, format="PNG")
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(encoded.getvalue())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(file, encoded.getvalue())
