@@ -11,6 +11,7 @@ from torchvision.transforms import v2
 
 from macnn.data.images import read_image
 from macnn.data.samples import ImageSet
+from macnn.errors import DataError
 
 Draw = tuple[int, int]  # (epoch, sample): the same draw is augmented the same way
 
@@ -89,16 +90,19 @@ class Loader:
         generator = torch.Generator().manual_seed(_mix(self.photographs.seed, number, count))
         order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
         draws = [[(number, int(i)) for i in group] for group in order.split(self.batch_size)]
-        return iter(
-            DataLoader(
-                self.photographs,
-                batch_sampler=draws[offset:],
-                num_workers=self.workers,
-                collate_fn=_collate,
-                pin_memory=self.pin_memory,
-                generator=generator,  # or the loader would draw from the global generator
-            )
+        loader = DataLoader(
+            self.photographs,
+            batch_sampler=draws[offset:],
+            num_workers=self.workers,
+            collate_fn=_collate,
+            pin_memory=self.pin_memory,
+            generator=generator,  # or the loader would draw from the global generator
         )
+        try:
+            yield from loader
+        except DataError as error:
+            # From a worker process the message comes wrapped in a traceback; its last line is ours.
+            raise DataError(str(error).strip().splitlines()[-1].split("DataError: ")[-1]) from None
 
 
 def frame(points: Tensor, frames: Tensor) -> Tensor:

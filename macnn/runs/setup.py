@@ -20,7 +20,7 @@ def prepare(settings: Settings) -> torch.device:
     """Seed everything, set threads and kernels, and choose the device.
 
     Raises:
-        UsageError: an unknown device, or one that is not there.
+        UsageError: an unknown device, one that is not there, or kernels that cannot run on it.
     """
     run = settings.run
     random.seed(run.seed)
@@ -39,6 +39,10 @@ def prepare(settings: Settings) -> torch.device:
         ) from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device '{name}': no CUDA device is usable here", hint="use --device cpu")
+    try:
+        backend.choose(device)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     return device
 
 

@@ -49,10 +49,14 @@ def test_an_empty_class(refused, broken):
     assert not refused(DATA, "017.Nobody", "is empty", "classes.txt", data=broken).exists()
 
 
-def test_an_image_that_does_not_decode(refused, broken):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_does_not_decode(refused, broken, workers):
     name = (broken / "images.txt").read_text().splitlines()[0].split(maxsplit=1)[1]
     (broken / "images" / name).write_bytes(b"not an image")
-    refused(DATA, name, "does not decode", data=broken, arguments=("--validation", 0))
+    refused(
+        DATA, f"{name}: does not decode", data=broken,
+        arguments=("--validation", 0, "--workers", workers),
+    )  # fmt: skip
 
 
 def test_weights_of_the_wrong_network(refused, birds, tmp_path):
@@ -78,6 +82,12 @@ def test_weights_of_the_wrong_network(refused, birds, tmp_path):
 )
 def test_a_misspelt_option_key_or_value(refused, birds, arguments, words):
     assert not refused(USAGE, *words, data=birds, arguments=arguments).exists()
+
+
+def test_kernels_that_cannot_run_on_the_device(refused, birds, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    arguments = ("--device", "cpu", "--kernels", "triton")
+    assert not refused(USAGE, "triton", "cpu", "auto", data=birds, arguments=arguments).exists()
 
 
 def test_a_misspelt_key_in_a_file(refused, birds, tmp_path):
