@@ -32,6 +32,18 @@ class CheckpointError(MacnnError):
     exit_code = 4
 
 
+class PreemptedError(MacnnError):
+    """The run was asked to stop, and has saved."""
+
+    exit_code = 75
+
+
+class InterruptedRunError(PreemptedError):
+    """The same, asked for from the keyboard."""
+
+    exit_code = 130
+
+
 class NonFiniteError(MacnnError):
     """A loss or gradient that became NaN or infinite."""
 

@@ -1,7 +1,7 @@
 """Batches in an order, and with an augmentation, that (seed, epoch, position) fully decide."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from macnn import stop, world
 from macnn.data.images import read_image
 from macnn.data.samples import ImageSet
 from macnn.errors import DataError
@@ -22,20 +23,28 @@ class Batch:
 
     images: uint8 (B, 3, S, S). labels: int64 (B,). samples: int64 (B,), indices into the image set.
     frames: float32 (B, 2, 2), rows (scale, shift) for x and y: network = stored * scale + shift.
+    total: images in this batch over all processes.
     """
 
     images: Tensor
     labels: Tensor
     samples: Tensor
     frames: Tensor
+    total: int = 1
 
     def pin_memory(self) -> "Batch":
         """Called by the DataLoader when batches go to a CUDA device."""
-        return Batch(*(tensor.pin_memory() for tensor in self._tensors()))
+        return Batch(*(tensor.pin_memory() for tensor in self._tensors()), self.total)
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to `device`, without waiting."""
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self._tensors()))
+        moved = (tensor.to(device, non_blocking=True) for tensor in self._tensors())
+        return Batch(*moved, self.total)
+
+    def split(self, pieces: int) -> list["Batch"]:
+        """Cut into at most `pieces` batches of nearly one size; `total` stays that of the whole."""
+        chunks = zip(*(tensor.tensor_split(pieces) for tensor in self._tensors()), strict=True)
+        return [Batch(*chunk, self.total) for chunk in chunks if len(chunk[0])]
 
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.images, self.labels, self.samples, self.frames
@@ -59,7 +68,7 @@ class Photographs(Dataset[Batch]):
         corners = torch.tensor([[0.0, 0.0], [width, height]])
         points = tv_tensors.KeyPoints(corners, canvas_size=(height, width))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_mix(self.seed, epoch, index))
+            torch.manual_seed(mix(self.seed, epoch, index))
             image, moved = self.geometry(tv_tensors.Image(stored), points)
         scale = (moved[1] - moved[0]) / corners[1]
         return Batch(
@@ -72,7 +81,10 @@ class Photographs(Dataset[Batch]):
 
 @dataclass(frozen=True)
 class Loader:
-    """Batches over a data set, epoch by epoch, from any offset."""
+    """Batches over a data set, epoch by epoch, from any offset.
+
+    Every process gets its share of every batch, and as many batches as the others.
+    """
 
     photographs: Photographs
     batch_size: int
@@ -80,29 +92,64 @@ class Loader:
     workers: int = 0
     pin_memory: bool = False
 
+    def __post_init__(self) -> None:
+        """Check that there is an image for every process.
+
+        Raises:
+            DataError: there is not.
+        """
+        count = len(self.photographs.images.samples)
+        if 0 < count < world.size():
+            raise DataError(f"{count} images for {world.size()} processes", hint="start fewer")
+
     def __len__(self) -> int:
         """Batches per epoch."""
-        return -(-len(self.photographs.images.samples) // self.batch_size)
+        return len(self._sizes())
 
     def epoch(self, number: int = 0, offset: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `number`, without the first `offset` ones."""
+        """The batches of epoch `number`, without the first `offset` ones.
+
+        Raises:
+            DataError: an image cannot be read, or a loader process died.
+            Stopped: the run was asked to stop.
+        """
         count = len(self.photographs.images.samples)
-        generator = torch.Generator().manual_seed(_mix(self.photographs.seed, number, count))
+        generator = torch.Generator().manual_seed(mix(self.photographs.seed, number, count))
         order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
-        draws = [[(number, int(i)) for i in group] for group in order.split(self.batch_size)]
+        groups = order.split(self._sizes())[offset:]
         loader = DataLoader(
             self.photographs,
-            batch_sampler=draws[offset:],
+            batch_sampler=[
+                [(number, int(i)) for i in group[world.rank() :: world.size()]] for group in groups
+            ],
             num_workers=self.workers,
             collate_fn=_collate,
             pin_memory=self.pin_memory,
             generator=generator,  # or the loader would draw from the global generator
         )
         try:
-            yield from loader
+            for batch, group in zip(loader, groups, strict=True):
+                stop.check()
+                yield replace(batch, total=len(group))
         except DataError as error:
             # From a worker process the message comes wrapped in a traceback; its last line is ours.
             raise DataError(str(error).strip().splitlines()[-1].split("DataError: ")[-1]) from None
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise DataError(
+                f"a loader process died ({error})", hint="lower --workers, or free memory"
+            ) from None
+
+    def _sizes(self) -> list[int]:
+        """Images of every batch; a last one too small to share joins the one before."""
+        whole, rest = divmod(len(self.photographs.images.samples), self.batch_size)
+        sizes = [self.batch_size] * whole
+        if whole and rest < world.size():
+            sizes[-1] += rest
+        elif rest:
+            sizes.append(rest)
+        return sizes
 
 
 def frame(points: Tensor, frames: Tensor) -> Tensor:
@@ -126,7 +173,7 @@ def _collate(items: list[Batch]) -> Batch:
     )
 
 
-def _mix(*numbers: int) -> int:
+def mix(*numbers: int) -> int:
     """Mix integers into one 63-bit seed (splitmix64 finaliser), so that neighbours differ."""
     state = 0
     for number in numbers:

@@ -1,0 +1,50 @@
+"""Stopping when asked: SIGTERM or SIGINT let a run save at its next step.
+
+The first signal is only noted; loops over data ask for it between batches. A second SIGINT exits
+at once.
+"""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from macnn import world
+
+_received: list[int] = []
+
+
+class Stopped(Exception):
+    """Somebody asked the run to stop; whoever holds its state saves it."""
+
+    def __init__(self, received: int) -> None:
+        super().__init__(signal.Signals(received).name)
+        self.received = received
+
+
+@contextmanager
+def on_signals() -> Iterator[None]:
+    """Note SIGTERM and SIGINT while inside instead of dying of them."""
+    _received.clear()
+    before = {number: signal.signal(number, _note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def check() -> None:
+    """Call between batches, in every process equally often.
+
+    Raises:
+        Stopped: any of the processes was asked to stop.
+    """
+    if world.anyone(bool(_received)):
+        raise Stopped(_received[0] if _received else signal.SIGTERM)
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    if number == signal.SIGINT and signal.SIGINT in _received:
+        raise KeyboardInterrupt
+    _received.append(number)

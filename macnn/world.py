@@ -1,0 +1,98 @@
+"""The processes that train together, as torchrun starts them. A process alone is a world of one.
+
+Collectives run on the device of their tensors: NCCL for CUDA, gloo for the CPU.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+TIMEOUT = timedelta(minutes=30)  # until a silent process counts as lost
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def size() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def local_rank() -> int:
+    """Number of this process on its machine: the GPU it takes."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Meet the other processes while inside; nothing to do unless torchrun started this one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
+        yield
+        return
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(local_rank())
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    total(torch.zeros(()))
+
+
+def total(tensor: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, exact for integers; `tensor` itself stays."""
+    if size() == 1:
+        return tensor
+    summed = tensor.clone()
+    distributed.all_reduce(summed)
+    return summed
+
+
+def anyone(flag: bool) -> bool:
+    """Whether the flag is set in any process."""
+    return flag if size() == 1 else total(torch.tensor(int(flag))).item() > 0
+
+
+def largest(tensor: Tensor) -> Tensor:
+    """Reduce a tensor, in place, to its largest value over all processes; does not wait."""
+    if size() > 1:
+        distributed.all_reduce(tensor, distributed.ReduceOp.MAX)
+    return tensor
+
+
+def rows(tensor: Tensor) -> list[Tensor]:
+    """A tensor of every process, in order of rank; they may differ in their first size."""
+    if size() == 1:
+        return [tensor]
+    counts = [torch.zeros((), dtype=torch.int64) for _ in range(size())]
+    distributed.all_gather(counts, torch.tensor(len(tensor)))
+    longest = max(int(count) for count in counts)
+    padded = tensor.new_zeros(longest, *tensor.shape[1:])
+    padded[: len(tensor)] = tensor
+    gathered = [torch.empty_like(padded) for _ in counts]
+    distributed.all_gather(gathered, padded)
+    return [part[: int(count)] for part, count in zip(gathered, counts, strict=True)]
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Give every process the buffers of the first, such as running means of batch norms."""
+    if size() > 1:
+        for buffer in module.buffers():
+            distributed.broadcast(buffer, src=0)
+
+
+def parallel(module: nn.Module) -> nn.Module:
+    """A module whose gradients are averaged over all processes."""
+    return module if size() == 1 else DistributedDataParallel(module)
