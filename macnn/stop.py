@@ -14,8 +14,8 @@ from macnn import world
 _received: list[int] = []
 
 
-class Stopped(Exception):
-    """Somebody asked the run to stop; whoever holds its state saves it."""
+class Stopped(BaseException):
+    """Somebody asked the run to stop; whoever holds its state saves it. Not an error."""
 
     def __init__(self, received: int) -> None:
         super().__init__(signal.Signals(received).name)

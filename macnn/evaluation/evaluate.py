@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from macnn import world
 from macnn.data.loaders import Loader, frame, unframe
 from macnn.data.samples import ImageSet
 from macnn.errors import DataError
@@ -17,27 +18,10 @@ from macnn.evaluation.localisation import (
     part_centres,
 )
 from macnn.evaluation.metrics import Classification, classification_report
+from macnn.evaluation.predictions import Predictions
 from macnn.evaluation.telemetry import Telemetry, TelemetryFigures
 from macnn.events import Listener, track
 from macnn.model import Network
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a network says about the n images of a loader, in the loader's order, on the CPU.
-
-    samples: (n,) indices into the image set. labels: (n,). logits: (n, N, classes) or None before
-    there are classifiers. centres: (n, N, 2) `(x, y)` in pixels of the stored images, owners:
-    (n, keypoints) part that owns each keypoint, telemetry: state of the maps; None for the
-    baseline, which has no parts.
-    """
-
-    samples: Tensor
-    labels: Tensor
-    logits: Tensor | None
-    centres: Tensor | None
-    owners: Tensor | None
-    telemetry: TelemetryFigures | None
 
 
 @dataclass(frozen=True)
@@ -49,6 +33,7 @@ class Evaluation:
     classification: Classification | None
     localisation: Localisation | None
     telemetry: TelemetryFigures | None
+    predictions: Predictions
 
     def values(self) -> dict[str, float]:
         """The figures to log, by name."""
@@ -56,21 +41,33 @@ class Evaluation:
         return {k: v for part in parts if part is not None for k, v in part.values().items()}
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, as JSON-able values."""
-        return asdict(self)
+        """All figures, as JSON-able values."""
+        figures = {
+            "classification": self.classification,
+            "localisation": self.localisation,
+            "telemetry": self.telemetry,
+        }
+        return {
+            "split": self.split,
+            "images": self.images,
+            **{name: figure and asdict(figure) for name, figure in figures.items()},
+        }
 
 
 @torch.no_grad()
 def predict(
     network: Network, loader: Loader, *, margin: float, task: str, listen: Listener
 ) -> Predictions:
-    """Run a network over a loader, each image once; `margin` is that of Div."""
+    """Run a network over a loader, each image once; `margin` is that of Div.
+
+    Several processes share the images, and all of them get all predictions.
+    """
     network.eval()
     device = next(network.parameters()).device
     images = loader.photographs.images
     keypoints = keypoint_tensors(images)[0]
     telemetry = Telemetry(margin)
-    samples, labels, logits, centres, owners = ([] for _ in range(5))
+    samples, labels, logits, attention, centres, owners = ([] for _ in range(6))
     for batch in track(loader.epoch(), task, len(loader), listen):
         output = network(batch.to(device).images)
         samples.append(batch.samples)
@@ -80,6 +77,7 @@ def predict(
         if output.attention is not None:
             telemetry.update(output.attention)
             maps = output.attention.float().cpu()
+            attention.append(maps.half())
             centres.append(unframe(network.grid.to_pixels(part_centres(maps)), batch.frames))
             framed = frame(keypoints[batch.samples], batch.frames)
             owners.append(keypoint_owners(maps, network.grid.to_fractions(framed)))
@@ -87,9 +85,11 @@ def predict(
         samples=torch.cat(samples),
         labels=torch.cat(labels),
         logits=torch.cat(logits) if logits else None,
-        centres=torch.cat(centres) if centres else None,
-        owners=torch.cat(owners) if owners else None,
-        telemetry=telemetry.compute() if centres else None,
+        attention=torch.cat(attention) if attention else None,
+        centres=torch.cat(centres) if attention else None,
+        owners=torch.cat(owners) if attention else None,
+        grid=network.grid if attention else None,
+        telemetry=telemetry.compute() if attention else None,
     )
 
 
@@ -142,6 +142,7 @@ def evaluate(
         ),
         localisation=localisation,
         telemetry=measured.telemetry,
+        predictions=measured,
     )
 
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torchmetrics.functional.classification import (
     multiclass_calibration_error,
@@ -33,6 +34,18 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class ReliabilityBin:
+    """The images whose joint confidence lies in one of `CALIBRATION_BINS` equal intervals.
+
+    `confidence` and `accuracy` are their means, None without images.
+    """
+
+    images: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
 class Classification:
     """What `classification_report` found.
 
@@ -45,6 +58,7 @@ class Classification:
         confusion: Number of images per true class (row) and predicted class (column).
         calibration_error: Expected calibration error of the joint prediction, 15 equal bins: mean
             distance between confidence and accuracy, weighted by the images in a bin.
+        reliability: Those bins, by rising confidence.
     """
 
     images: int
@@ -54,6 +68,7 @@ class Classification:
     per_class: tuple[float | None, ...]
     confusion: tuple[tuple[int, ...], ...]
     calibration_error: float
+    reliability: tuple[ReliabilityBin, ...]
 
     def values(self) -> dict[str, float]:
         """The figures to log, by name; `accuracy/part 1` is that of part 1 alone."""
@@ -108,6 +123,7 @@ def classification_report(
         per_class=tuple(None if math.isnan(share) else share for share in per_class.tolist()),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         calibration_error=calibration.item(),
+        reliability=_reliability(joint, labels),
     )
 
 
@@ -123,4 +139,19 @@ def _accuracy(logits: Tensor, labels: Tensor) -> Accuracy:
         top1=top1,
         top5=hits.any(1).double().mean().item(),
         standard_error=math.sqrt(top1 * (1 - top1) / len(labels)),
+    )
+
+
+def _reliability(logits: Tensor, labels: Tensor) -> tuple[ReliabilityBin, ...]:
+    confidence, predicted = logits.softmax(-1).double().cpu().max(-1)
+    hits = (predicted == labels.cpu()).double()
+    edges = torch.linspace(0, 1, CALIBRATION_BINS + 1, dtype=torch.float64)
+    place = torch.bucketize(confidence, edges[1:-1])
+    images = place.bincount(minlength=CALIBRATION_BINS)
+    sums = (place.bincount(each, CALIBRATION_BINS) for each in (confidence, hits))
+    return tuple(
+        ReliabilityBin(count, total / count, right / count)
+        if count
+        else ReliabilityBin(0, None, None)
+        for count, total, right in zip(images.tolist(), *(s.tolist() for s in sums), strict=True)
     )

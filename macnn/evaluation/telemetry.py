@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from macnn import world
 from macnn_kernels import channel_peaks, checks, grouping_loss
 
 COLLAPSED = 0.2
@@ -54,15 +55,14 @@ class TelemetryFigures:
 class Telemetry:
     """Accumulates `TelemetryFigures` batch by batch, on the device of the maps.
 
-    `update` never waits for the device; `compute` does.
+    `update` never waits for the device; `compute` does. `sums` is all there is to keep of it:
+    float64 (5 N + 3), five figures of every part, two of the image, and the number of images.
     """
 
     def __init__(self, margin: float = 0.02) -> None:
         """Start empty; `margin` is that of Div, by default the paper's."""
         self.margin = margin
-        self.images = 0
-        self._parts: Tensor | None = None  # (5, N) sums
-        self._pairs: Tensor | None = None  # (2,) sums
+        self.sums: Tensor | None = None
 
     @torch.no_grad()
     def update(self, attention: Tensor) -> None:
@@ -73,8 +73,9 @@ class Telemetry:
         """
         checks.rank("attention", attention, "B, N, H, W")
         batch, parts, height, width = attention.shape
-        if self._parts is not None:
-            checks.shape("attention", attention, (batch, self._parts.shape[1], height, width), "N")
+        if self.sums is not None:
+            known = (len(self.sums) - 3) // 5
+            checks.shape("attention", attention, (batch, known, height, width), "N")
         side = max(height, width)
         distance, diversity = grouping_loss(attention, margin=self.margin)
         entropy = torch.special.entr(attention.float()).sum((2, 3))
@@ -87,25 +88,25 @@ class Telemetry:
         apart = cells[:, first] - cells[:, second]  # (B, pairs, 2)
         mean_apart = apart.double().norm(dim=-1).sum(1) / max(len(first), 1) / side
         shared = (apart.abs().amax(-1) <= 1).any(1)
-        per_image = torch.stack((mean_apart, shared.double()))
+        per_image = torch.stack((mean_apart, shared.double(), torch.ones_like(mean_apart)))
+        sums = torch.cat((per_part.double().sum(1).flatten(), per_image.sum(1)))
+        self.sums = sums if self.sums is None else self.sums + sums
 
-        self.images += batch
-        self._parts = _added(self._parts, per_part.double().sum(1))
-        self._pairs = _added(self._pairs, per_image.sum(1))
-
-    def compute(self) -> TelemetryFigures:
-        """Figures of everything seen so far.
+    def compute(self, *, everywhere: bool = True) -> TelemetryFigures:
+        """Figures of everything seen so far, in all processes or in this one.
 
         Raises:
             ValueError: Nothing was seen.
         """
-        if self._parts is None or self._pairs is None or self.images == 0:
+        if self.sums is None or self.sums[-1] == 0:
             raise ValueError("telemetry: no attention maps seen yet")
-        figures = (self._parts / self.images).tolist()
-        peak_distance, shared_peaks = (self._pairs / self.images).tolist()
+        sums = (world.total(self.sums) if everywhere else self.sums).cpu()
+        images = sums[-1].item()
+        figures = (sums[:-3].view(5, -1) / images).tolist()
+        peak_distance, shared_peaks = (sums[-3:-1] / images).tolist()
         distance, fraction, diversity, entropy, relative = (tuple(row) for row in figures)
         return TelemetryFigures(
-            images=self.images,
+            images=int(images),
             distance=distance,
             distance_fraction=fraction,
             diversity=diversity,
@@ -126,6 +127,3 @@ def collapse_warning(figures: TelemetryFigures) -> str | None:
         "fewer --parts"
     )
 
-
-def _added(sums: Tensor | None, more: Tensor) -> Tensor:
-    return more if sums is None else sums + more
