@@ -1,11 +1,12 @@
 """Checkpoints: a folder of safetensors and JSON, whole or not there at all.
 
-    step-N/checkpoint.json     kind, step, network, classes, settings
-    step-N/<name>.safetensors  named tensors
+    step-N/checkpoint.json     kind, step, network, classes, settings, progress
+    step-N/<name>.safetensors  named tensors: model, and trainer while training goes on
     step-N/manifest.json       SHA-256 and size of every other file, and of this list
     latest                     the name of the newest one, written last
+    best                       the name of the one with the best validation accuracy
 
-A checkpoint is written to a temporary folder, synced to disk, then renamed.
+A checkpoint is written to a temporary folder, synced to disk, then renamed. It is never rewritten.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -25,8 +27,9 @@ from macnn.config.resolve import flatten
 from macnn.errors import CheckpointError, DiskError
 from macnn.files import sync, write_json, write_text
 
-Kind = Literal["parts", "macnn", "baseline"]
+Kind = Literal["survey", "parts", "macnn", "baseline"]
 FORMAT = 1
+POINTERS = ("latest", "best")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Checkpoint:
     """A checkpoint read back: what it is, and how to get at its tensors.
 
     folder: the checkpoint's own folder. run: the run folder it belongs to.
+    progress: how far the run had come, for it to go on; empty when nothing is left to do.
     """
 
     folder: Path
@@ -42,6 +46,7 @@ class Checkpoint:
     network: dict[str, Any]
     class_names: tuple[str, ...]
     settings: dict[str, Any]
+    progress: dict[str, Any]
 
     @property
     def run(self) -> Path:
@@ -57,6 +62,10 @@ class Checkpoint:
         """Read the tensors saved under `name`."""
         return load_file(self.folder / f"{name}.safetensors")
 
+    def all_settings(self) -> tuple[str, dict[str, Any]]:
+        """As `layer`, of all sections."""
+        return self.layer(*self.settings)
+
 
 def write_checkpoint(
     checkpoints: Path,
@@ -67,11 +76,12 @@ def write_checkpoint(
     network: Mapping[str, Any],
     class_names: tuple[str, ...],
     settings: Mapping[str, Any],
+    progress: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write `checkpoints`/step-N and point `latest` at it.
 
     Raises:
-        DiskError: the disk is full or the folder cannot be written; nothing is left behind.
+        DiskError: the disk is full or the folder cannot be written; what was there stays intact.
     """
     final = checkpoints / f"step-{step}"
     temporary = checkpoints / f".step-{step}.{os.getpid()}"
@@ -82,9 +92,11 @@ def write_checkpoint(
         "network": dict(network),
         "class_names": list(class_names),
         "settings": dict(settings),
+        "progress": dict(progress or {}),
     }
     try:
         temporary.mkdir(parents=True)
+        _check_space(checkpoints, tensors)
         for name, group in tensors.items():
             contiguous = {key: value.detach().contiguous() for key, value in group.items()}
             save_file(contiguous, temporary / f"{name}.safetensors")
@@ -96,41 +108,63 @@ def write_checkpoint(
         write_json(temporary / "manifest.json", {"files": files, "sha256": _seal(files)})
         for file in (*temporary.iterdir(), temporary):
             sync(file)
-        if final.exists():
-            shutil.rmtree(final)
         temporary.rename(final)
-        write_text(checkpoints / "latest", final.name)
-        sync(checkpoints)
+        point(checkpoints, "latest", final)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise DiskError(f"{final}: cannot be written ({error})") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return final
+
+
+def point(checkpoints: Path, name: str, folder: Path) -> None:
+    """Let `latest` or `best` name a checkpoint."""
+    write_text(checkpoints / name, folder.name)
+    sync(checkpoints)
+
+
+def prune(checkpoints: Path, keep: int) -> None:
+    """Delete all but the newest `keep` checkpoints and those that `latest` or `best` name."""
+    named = {(checkpoints / p).read_text() for p in POINTERS if (checkpoints / p).is_file()}
+    for folder in step_folders(checkpoints)[:-keep]:
+        if folder.name not in named:
+            shutil.rmtree(folder)
+
+
+def step_folders(checkpoints: Path) -> list[Path]:
+    """All checkpoints, oldest first."""
+    folders = [f for f in checkpoints.glob("step-*") if f.name[5:].isdigit()]
+    return sorted(folders, key=lambda folder: int(folder.name[5:]))
+
+
+def rewind(checkpoint: Checkpoint) -> None:
+    """Make a checkpoint the newest one: delete what came later, and what was left half-written."""
+    checkpoints = checkpoint.folder.parent
+    point(checkpoints, "latest", checkpoint.folder)
+    later = [f for f in step_folders(checkpoints) if int(f.name[5:]) > checkpoint.step]
+    for folder in (*later, *checkpoints.glob(".step-*")):
+        shutil.rmtree(folder)
 
 
 def read_checkpoint(path: Path, *kinds: Kind) -> Checkpoint:
     """Find and verify a checkpoint.
 
     Args:
-        path: a run folder (its latest checkpoint), or a checkpoint's own folder.
+        path: a run folder (its latest checkpoint), its checkpoints/best, or a checkpoint's own
+            folder.
         kinds: the kinds that serve here; none means all.
 
     Raises:
-        CheckpointError: there is none, it is damaged, or of another kind.
+        CheckpointError: there is none, it is damaged (the newest sound one is named then), or of
+            another kind.
     """
     folder = _locate(path)
-    manifest = _json(folder / "manifest.json")
-    files = manifest.get("files")
-    if not isinstance(files, dict) or manifest.get("sha256") != _seal(files):
-        raise CheckpointError(f"{folder / 'manifest.json'}: damaged", hint="use another checkpoint")
-    for name, expected in files.items():
-        file = folder / name
-        if not file.is_file() or file.stat().st_size != expected["bytes"]:
-            raise CheckpointError(f"{file}: missing or truncated", hint="use another checkpoint")
-        if _sha256(file) != expected["sha256"]:
-            raise CheckpointError(f"{file}: damaged (SHA-256)", hint="use another checkpoint")
-    content = _json(folder / "checkpoint.json")
-    if content.get("format") != FORMAT or content.get("kind") not in get_args(Kind):
-        raise CheckpointError(f"{folder}: not a checkpoint of this version of macnn")
+    try:
+        content = _verified(folder)
+    except CheckpointError as error:
+        sound = _newest_sound(folder)
+        hint = f"the newest sound one is {sound}" if sound else "no other one is sound"
+        raise CheckpointError(str(error), hint=hint) from None
     if kinds and content["kind"] not in kinds:
         raise CheckpointError(
             f"{folder}: a '{content['kind']}' checkpoint, expected {' or '.join(kinds)}",
@@ -143,14 +177,41 @@ def read_checkpoint(path: Path, *kinds: Kind) -> Checkpoint:
         network=content["network"],
         class_names=tuple(content["class_names"]),
         settings=content["settings"],
+        progress=content["progress"],
     )
 
 
+def _verified(folder: Path) -> dict[str, Any]:
+    """The content of checkpoint.json, once every file is as the manifest says."""
+    manifest = _json(folder / "manifest.json")
+    files = manifest.get("files")
+    if not isinstance(files, dict) or manifest.get("sha256") != _seal(files):
+        raise CheckpointError(f"{folder / 'manifest.json'}: damaged")
+    for name, expected in files.items():
+        file = folder / name
+        if not file.is_file() or file.stat().st_size != expected["bytes"]:
+            raise CheckpointError(f"{file}: missing or truncated")
+        if _sha256(file) != expected["sha256"]:
+            raise CheckpointError(f"{file}: damaged (SHA-256)")
+    content = _json(folder / "checkpoint.json")
+    if content.get("format") != FORMAT or content.get("kind") not in get_args(Kind):
+        raise CheckpointError(f"{folder}: not a checkpoint of this version of macnn")
+    return content
+
+
+def _newest_sound(damaged: Path) -> Path | None:
+    for folder in reversed(step_folders(damaged.parent)):
+        if folder != damaged:
+            with suppress(CheckpointError):
+                _verified(folder)
+                return folder
+    return None
+
+
 def _locate(path: Path) -> Path:
-    for checkpoints in (path / "checkpoints", path):
-        latest = checkpoints / "latest"
-        if latest.is_file():
-            return checkpoints / latest.read_text(encoding="utf-8").strip()
+    for pointer in (path / "checkpoints" / "latest", path / "latest", path):
+        if pointer.name in POINTERS and pointer.is_file():
+            return pointer.parent / pointer.read_text(encoding="utf-8", errors="replace").strip()
     if (path / "manifest.json").is_file():
         return path
     reason = "holds no checkpoint" if path.is_dir() else "no such folder"
@@ -167,6 +228,17 @@ def _json(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{file}: damaged, expected a JSON object")
     return content
+
+
+def _check_space(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Find out before writing, and say how much is missing."""
+    needed = sum(value.nbytes for group in tensors.values() for value in group.values())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DiskError(
+            f"{folder}: disk full, a checkpoint needs {needed:,} bytes and {free:,} are free",
+            hint="free some space and continue with --resume auto",
+        )
 
 
 def _seal(files: dict[str, Any]) -> str:
