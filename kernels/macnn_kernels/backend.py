@@ -6,18 +6,20 @@ variable `MACNN_KERNELS` (auto, triton, reference), or `select`, decides by hand
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Literal, get_args
+from typing import Literal, ParamSpec, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
 Mode = Literal["auto", "triton", "reference"]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _MODES: tuple[Mode, ...] = get_args(Mode)
 _selected: Mode | None = None
@@ -98,6 +100,14 @@ def implementation(operator: str, tensor: Tensor) -> ModuleType:
     """
     use_triton = choose(tensor.device).use_triton and tensor.dtype != torch.float64
     return import_module(f"macnn_kernels.{operator}.{'launchers' if use_triton else 'reference'}")
+
+
+def registered(operator: Callable[P, R], reference: Callable[P, R]) -> Callable[P, R]:
+    """The registered operator, but under `torch.export` its reference.
+
+    An exported program then holds nothing but PyTorch, and runs where this package is not.
+    """
+    return reference if torch.compiler.is_exporting() else operator
 
 
 def interpreted() -> bool:

@@ -47,7 +47,8 @@ def channel_peaks(features: Tensor) -> Peaks:
         raise ValueError(
             f"features: expected 1 <= H, W <= {MAX_SIDE}, got {checks.describe(features)}"
         )
-    return Peaks(*_peaks(features.detach()))
+    peaks = backend.registered(_peaks, reference.channel_peaks)
+    return Peaks(*peaks(features.detach()))
 
 
 def peak_gram(peaks: Peaks, *, out: Tensor | None = None) -> Tensor:

@@ -51,7 +51,8 @@ def part_attention(
         ValueError: A shape, dtype, device or option does not fit.
     """
     _check(features, weights, activation, power)
-    attention, parts, _ = _forward(features, weights, scale, activation, power)
+    forward = backend.registered(_forward, reference.forward)
+    attention, parts, _ = forward(features, weights, scale, activation, power)
     return PartAttention(attention, parts)
 
 
