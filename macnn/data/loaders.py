@@ -1,7 +1,8 @@
 """Batches in an order, and with an augmentation, that (seed, epoch, position) fully decide."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -79,11 +80,12 @@ class Photographs(Dataset[Batch]):
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Loader:
     """Batches over a data set, epoch by epoch, from any offset.
 
-    Every process gets its share of every batch, and as many batches as the others.
+    Every process gets its share of every batch, and as many batches as the others. `waited` counts
+    the seconds for which this process has waited for batches.
     """
 
     photographs: Photographs
@@ -91,6 +93,7 @@ class Loader:
     shuffle: bool = False
     workers: int = 0
     pin_memory: bool = False
+    waited: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         """Check that there is an image for every process.
@@ -128,7 +131,7 @@ class Loader:
             generator=generator,  # or the loader would draw from the global generator
         )
         try:
-            for batch, group in zip(loader, groups, strict=True):
+            for batch, group in zip(self._timed(loader), groups, strict=True):
                 stop.check()
                 yield replace(batch, total=len(group))
         except DataError as error:
@@ -150,6 +153,13 @@ class Loader:
         elif rest:
             sizes.append(rest)
         return sizes
+
+    def _timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        start = perf_counter()
+        for batch in batches:
+            self.waited += perf_counter() - start
+            yield batch
+            start = perf_counter()
 
 
 def frame(points: Tensor, frames: Tensor) -> Tensor:

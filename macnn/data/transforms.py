@@ -5,6 +5,9 @@ Built from torchvision.transforms.v2, whose geometry moves keypoints with the pi
 
 from typing import Literal
 
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 ResizeMode = Literal["crop", "pad", "squash"]
@@ -31,8 +34,23 @@ def geometry(size: int, mode: ResizeMode, augment: Augment = "none") -> v2.Trans
         crop = v2.CenterCrop(size) if augment == "none" else v2.RandomCrop(size)
         steps += [v2.Resize(size, antialias=True), crop]
     if augment != "none":
-        steps.append(v2.RandomHorizontalFlip())
+        steps.append(RandomFlip())
     return v2.Compose(steps)
+
+
+class RandomFlip(v2.RandomHorizontalFlip):  # type: ignore[misc]  # torchvision is untyped
+    """Mirror left and right half of the time; x becomes W - x.
+
+    torchvision resizes keypoints as places in a continuous plane but flips them as indices of
+    pixels (W - 1 - x), which puts them one pixel off.
+    """
+
+    def transform(self, inpt: object, params: dict[str, object]) -> object:
+        """Mirror one image, box or set of keypoints."""
+        if not isinstance(inpt, tv_tensors.KeyPoints):
+            return super().transform(inpt, params)
+        x, y = inpt.as_subclass(Tensor).unbind(-1)
+        return tv_tensors.wrap(torch.stack((inpt.canvas_size[1] - x, y), dim=-1), like=inpt)
 
 
 class PadToSquare(v2.Transform):  # type: ignore[misc]  # torchvision is untyped

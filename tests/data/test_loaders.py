@@ -1,3 +1,5 @@
+import time
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -37,6 +39,16 @@ def test_augmentation_differs_from_epoch_to_epoch_and_leaves_the_global_generato
     list(loader.epoch())
     assert not torch.equal(first.images, second.images)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_only_the_time_spent_on_making_batches_counts_as_waiting(loader):
+    batches = loader.epoch()
+    next(batches)
+    waited = loader.waited
+    assert waited > 0
+    time.sleep(0.2)  # what training would do
+    next(batches)
+    assert waited < loader.waited < waited + 0.2
 
 
 @pytest.mark.parametrize("mode", ["crop", "pad", "squash"])
