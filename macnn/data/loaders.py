@@ -64,19 +64,14 @@ class Photographs(Dataset[Batch]):
         epoch, index = draw
         sample = self.images.samples[index]
         stored = read_image(sample.path)
-        height, width = stored.shape[-2:]
-        # Two corners travel with the pixels; where they land is the frame.
-        corners = torch.tensor([[0.0, 0.0], [width, height]])
-        points = tv_tensors.KeyPoints(corners, canvas_size=(height, width))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mix(self.seed, epoch, index))
-            image, moved = self.geometry(tv_tensors.Image(stored), points)
-        scale = (moved[1] - moved[0]) / corners[1]
+            image, frame = through(self.geometry, stored)
         return Batch(
-            images=image.as_subclass(Tensor).unsqueeze(0),
+            images=image.unsqueeze(0),
             labels=torch.tensor([sample.label]),
             samples=torch.tensor([index]),
-            frames=torch.stack((scale, moved[0]), dim=1).as_subclass(Tensor).unsqueeze(0),
+            frames=frame.unsqueeze(0),
         )
 
 
@@ -160,6 +155,18 @@ class Loader:
             self.waited += perf_counter() - start
             yield batch
             start = perf_counter()
+
+
+def through(geometry: v2.Transform, stored: Tensor) -> tuple[Tensor, Tensor]:
+    """A stored image (3, H, W) uint8 through a geometry: (3, S, S) uint8, and its frame (2, 2)."""
+    height, width = stored.shape[-2:]
+    # Two corners travel with the pixels; where they land is the frame.
+    corners = torch.tensor([[0.0, 0.0], [width, height]])
+    points = tv_tensors.KeyPoints(corners, canvas_size=(height, width))
+    image, moved = geometry(tv_tensors.Image(stored), points)
+    scale = (moved[1] - moved[0]) / corners[1]
+    frame = torch.stack((scale, moved[0]), dim=1)
+    return image.as_subclass(Tensor), frame.as_subclass(Tensor)
 
 
 def frame(points: Tensor, frames: Tensor) -> Tensor:
