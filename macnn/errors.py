@@ -14,6 +14,10 @@ class MacnnError(Exception):
         super().__init__(f"{problem}; {hint}" if hint else problem)
 
 
+class ExportError(MacnnError):
+    """An exported model that does not answer as its original does."""
+
+
 class UsageError(MacnnError):
     """An option, a configuration key or a combination of them that makes no sense."""
 
