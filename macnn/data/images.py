@@ -1,40 +1,81 @@
-"""Decoding image files."""
+"""Decoding image files that nobody vouches for."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+import numpy as np
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as v2f
 
+from macnn.data.names import shown
 from macnn.errors import DataError
 
 MAX_PIXELS = 100_000_000  # checked before decoding: a small file can claim to be huge
+# What a file may hold, whatever its name says. Pillow knows formats that run other programs.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
 
 def read_image(path: Path) -> Tensor:
     """Decode an image file into uint8 RGB (3, H, W), upright as its EXIF tag says.
 
+    Of an animation the first frame is taken; 16-bit images keep their upper byte; transparency is
+    dropped.
+
     Raises:
-        DataError: the file is missing, larger than `MAX_PIXELS`, or does not decode.
+        DataError: the file is missing, empty, larger than `MAX_PIXELS`, or does not decode.
     """
+    with quiet():
+        return decode(path)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Pillow's remarks on odd files. Not for threads: enter it before they start."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+        yield
+
+
+def decode(path: Path) -> Tensor:
+    """`read_image` without the silence, for threads."""
+    if not path.exists():
+        raise DataError(f"{shown(path)}: no such image")
+    if not path.is_file():
+        raise DataError(f"{shown(path)}: not a file")
+    if path.stat().st_size == 0:
+        raise DataError(f"{shown(path)}: does not decode (empty file)", hint=_REMEDY)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(
-                    f"{path}: {width} x {height} pixels, more than {MAX_PIXELS:,}",
+                    f"{shown(path)}: {width} x {height} pixels, more than {MAX_PIXELS:,}",
                     hint="resize it first",
                 )
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image") from None
-    except (
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        OSError,
-        SyntaxError,
-        ValueError,
-    ) as error:
-        raise DataError(f"{path}: does not decode ({error})", hint="replace or remove it") from None
-    pixels: Tensor = v2f.pil_to_tensor(upright)
+            pixels: Tensor = v2f.pil_to_tensor(_rgb(ImageOps.exif_transpose(image)))
+    except Image.DecompressionBombError:
+        raise DataError(
+            f"{shown(path)}: more than {MAX_PIXELS:,} pixels", hint="resize it first"
+        ) from None
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # hostile bytes make decoders raise anything
+        reason = shown(str(error) or type(error).__name__)
+        raise DataError(f"{shown(path)}: does not decode ({reason})", hint=_REMEDY) from None
     return pixels
+
+
+_REMEDY = "replace or remove it"
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):  # Pillow would clip 16 bits to white
+        upper = np.asarray(image).clip(0, 0xFFFF) >> 8
+        image = Image.fromarray(upper.astype(np.uint8))
+    return image.convert("RGB")

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from macnn.config import Settings
-from macnn.data.cub import read_cub
+from macnn.data.layouts.cub import read_cub
 from macnn.data.loaders import Loader, Photographs
 from macnn.data.samples import ImageSet
 from macnn.data.splits import hold_out

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from macnn.data.cub import read_cub
+from macnn.data.layouts.cub import read_cub
 from macnn.data.loaders import Loader, Photographs, unframe
 from macnn.data.transforms import geometry
 

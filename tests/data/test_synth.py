@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from macnn import events
-from macnn.data.cub import read_cub
+from macnn.data.layouts.cub import read_cub
 from macnn.data.synth import write_birds
 from macnn.data.synth.classes import COLOURS, PARTS, all_species, species_name
 from macnn.data.synth.picture import draw_picture

@@ -3,7 +3,7 @@ import torch
 from torch.testing import assert_close
 
 from macnn import events
-from macnn.data.cub import read_cub
+from macnn.data.layouts.cub import read_cub
 from macnn.data.loaders import Loader, Photographs
 from macnn.data.transforms import geometry
 from macnn.errors import DataError

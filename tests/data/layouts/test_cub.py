@@ -1,9 +1,8 @@
 import shutil
-from pathlib import Path
 
 import pytest
 
-from macnn.data.cub import read_cub
+from macnn.data.layouts.cub import read_cub
 from macnn.data.samples import Box
 from macnn.errors import DataError
 
@@ -49,10 +48,6 @@ def test_boxes_and_visible_keypoints_are_read_in_the_order_of_the_names(layout):
     assert (third.box, third.keypoints) == (None, ((3.0, 4.0), None))
 
 
-def test_the_parent_of_a_data_set_will_do(layout):
-    assert read_cub(layout.parent).root == layout
-
-
 def test_annotations_are_optional(layout):
     shutil.rmtree(layout / "parts")
     (layout / "bounding_boxes.txt").unlink()
@@ -83,17 +78,6 @@ def test_a_broken_file_is_named_with_what_is_wrong(layout, file, old, new, messa
     with pytest.raises(DataError) as refused:
         read_cub(layout)
     assert message in str(refused.value)
-
-
-def test_missing_folder_missing_file_and_two_data_sets_are_refused(layout):
-    with pytest.raises(DataError, match="no such folder"):
-        read_cub(Path("nowhere"))
-    shutil.copytree(layout, layout.parent / "again")
-    with pytest.raises(DataError, match=r"several data sets \(CUB, again\)"):
-        read_cub(layout.parent)
-    (layout / "classes.txt").unlink()
-    with pytest.raises(DataError, match=r"classes\.txt is missing"):
-        read_cub(layout)
 
 
 def test_real_birds_load_although_other_files_list_more(real_birds):

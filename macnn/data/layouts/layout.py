@@ -1,0 +1,112 @@
+"""What every layout has in common: how it is described, and the checks all of them need."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from macnn.data.names import shown
+from macnn.data.samples import ImageSet, Sample
+from macnn.errors import DataError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way in which people keep a data set on disk.
+
+    name: what `--dataset` takes. title: what people call it. tree: the expected files.
+    recognise: why a folder (or file) looks like this layout, or None; a damaged data set should
+    still be recognised, so that `load` can say what is wrong. load: reads it, or raises a
+    DataError that names the file and the remedy.
+    """
+
+    name: str
+    title: str
+    tree: str
+    recognise: Callable[[Path], str | None]
+    load: Callable[[Path], ImageSet]
+
+
+def assemble(
+    layout: str,
+    root: Path,
+    samples: Sequence[Sample],
+    class_names: Sequence[str],
+    *,
+    keypoint_names: tuple[str, ...] = (),
+    notes: Sequence[str] = (),
+) -> ImageSet:
+    """Make an image set of what a layout lists, labels being indices into `class_names`.
+
+    Classes without any image, as partial copies have, are left out and noted.
+
+    Raises:
+        DataError: no image, an image listed twice, fewer than two classes, or a class without
+            training images.
+    """
+    if not samples:
+        raise DataError(f"{shown(root)}: lists no image")
+    path, count = Counter(sample.path for sample in samples).most_common(1)[0]
+    if count > 1:
+        raise DataError(
+            f"{shown(path)}: listed {count} times", hint="an image has one label and one split"
+        )
+    present = sorted({sample.label for sample in samples})
+    trained = {sample.label for sample in samples if sample.split == "train"}
+    for label in present:
+        if label not in trained:
+            raise DataError(
+                f"{shown(root)}: class '{class_names[label]}' has no training image",
+                hint="add some, or take the class out",
+            )
+    if len(present) < 2:
+        raise DataError(
+            f"{shown(root)}: only one class, '{class_names[present[0]]}'",
+            hint="a classifier needs two",
+        )
+    absent = sorted(set(range(len(class_names))) - set(present))
+    if absent:
+        first = ", ".join(f"'{class_names[label]}'" for label in absent[:3])
+        more = ", ..." if len(absent) > 3 else ""
+        verb = "has" if len(absent) == 1 else "have"
+        notes = [*notes, f"{_count(len(absent), 'class')} {verb} no image: {first}{more}"]
+    dense = {label: index for index, label in enumerate(present)}
+    return ImageSet(
+        name=root.name,
+        root=root,
+        samples=tuple(replace(sample, label=dense[sample.label]) for sample in samples),
+        class_names=tuple(class_names[label] for label in present),
+        keypoint_names=keypoint_names,
+        layout=layout,
+        notes=tuple(notes),
+    )
+
+
+def from_one(number: int, count: int, where: str) -> int:
+    """A zero-based label from a class number that counts from one.
+
+    Raises:
+        DataError: it is not in 1 to `count`; `where` names the file and the image.
+    """
+    if 1 <= number <= count:
+        return number - 1
+    hint = "classes count from 1; add 1 to every label" if number == 0 else None
+    raise DataError(f"{where} has class {number}, expected 1 to {count}", hint=hint)
+
+
+def need(root: Path, title: str, *names: str) -> None:
+    """Check that files and folders are there.
+
+    Raises:
+        DataError: one is missing.
+    """
+    for name in names:
+        if not (root / name).exists():
+            raise DataError(
+                f"{shown(root)}: not in the {title} layout, {name} is missing",
+                hint="'macnn data layouts' shows what is expected",
+            )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 'es'}"
