@@ -5,7 +5,7 @@ import torch
 
 from macnn import events
 from macnn.config.settings import TrainSettings
-from macnn.data.cub import read_cub
+from macnn.data.layouts.cub import read_cub
 from macnn.data.loaders import Loader, Photographs
 from macnn.data.transforms import geometry
 from macnn.errors import NonFiniteError
