@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -73,10 +73,11 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """Print a table: the first column is text, the others are figures."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position == 0 else "right")
+        justify: Literal["left", "right"] = "left" if position == 0 else "right"
+        table.add_column(column, justify=justify, overflow="fold")  # a path is never cut short
     for row in rows:
         table.add_row(*row)
-    out.print(table)
+    out.print(table, soft_wrap=False)
 
 
 def percent(share: float | None) -> str:

@@ -1,0 +1,75 @@
+"""What prediction and export ask of a network, whatever its kind: class logits and part boxes."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from macnn.errors import CheckpointError
+from macnn.evaluation.localisation import part_centres
+from macnn.model import Network
+from macnn.runs.checkpoint import Checkpoint
+from macnn.runs.networks import load_network
+
+BOX_SHARE = 96 / 448
+"""Side of a part box over that of the network input: the paper's part crops (PAPER.md 8)."""
+
+
+class Recognition(NamedTuple):
+    """What a network says about B images.
+
+    logits: (B, classes) float32, their softmax being the probabilities.
+    boxes: (B, N, 4) float32, one box `(left, top, right, bottom)` per part, in pixels of the
+        network input, which it may exceed; N = 0 for a network without parts.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+
+
+class Recogniser(nn.Module):
+    """A network of any kind behind one interface.
+
+    `forward` takes uint8 RGB images (B, 3, S, S), S being `image_size`, and gives a `Recognition`.
+    """
+
+    def __init__(self, network: nn.Module, image_size: int) -> None:
+        super().__init__()
+        self.network = network
+        self.image_size = image_size
+
+
+class PartRecogniser(Recogniser):
+    """MA-CNN: summed logits of the part classifiers, a square around the peak of every map.
+
+    The global-average-pool baseline is the same with one classifier and no square.
+    """
+
+    network: Network
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network, network.spec.image_size)
+
+    def forward(self, images: Tensor) -> Recognition:
+        """Classify images and box their parts."""
+        logits, attention = self.network(images)
+        joint = logits.sum(dim=1)
+        if attention is None:
+            return Recognition(joint, joint.new_zeros(len(images), 0, 4))
+        centres = self.network.grid.to_pixels(part_centres(attention))
+        reach = BOX_SHARE * self.image_size / 2
+        return Recognition(joint, torch.cat((centres - reach, centres + reach), dim=-1))
+
+
+def open_recogniser(checkpoint: Checkpoint) -> Recogniser:
+    """The network of a checkpoint, ready to be asked.
+
+    Raises:
+        CheckpointError: the checkpoint holds no classifier, or its tensors do not fit.
+    """
+    if not checkpoint.network.get("classes"):
+        raise CheckpointError(
+            f"{checkpoint.folder}: a '{checkpoint.kind}' checkpoint cannot name classes yet",
+            hint="train it with 'macnn train --init'",
+        )
+    return PartRecogniser(load_network(checkpoint)).eval().requires_grad_(False)
