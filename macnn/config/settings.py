@@ -26,8 +26,21 @@ class DataSettings(Section):
     """Which images, and how they reach the network."""
 
     root: Path | None = setting(
-        None, "--data", "Folder of the data set, in the CUB-200-2011 layout."
+        None, "--data", "Folder of the data set, or a CSV manifest; see 'macnn data layouts'."
     )
+    dataset: Literal[
+        "auto",
+        "cub",
+        "aircraft",
+        "aircraft-family",
+        "aircraft-manufacturer",
+        "cars",
+        "flowers",
+        "pets",
+        "dogs",
+        "folders",
+        "manifest",
+    ] = setting("auto", "--dataset", "Layout of the data set; auto recognises it.")
     image_size: int = setting(
         224,
         "--img-size",
@@ -47,18 +60,39 @@ class DataSettings(Section):
         "Training augmentation: none; flip (the paper's); strong (random resized crop, flip, "
         "colour jitter).",
     )
-    batch_size: int = setting(16, "--batch-size", "Images per optimiser step.", ge=1)
+    batch_size: int = setting(
+        16, "--batch-size", "Images per optimiser step, over all processes.", ge=1
+    )
     workers: int = setting(0, "--workers", "Loader processes; 0 loads in the main process.", ge=0)
     validation: float = setting(
         0.1,
         "--validation",
-        "Share of the training images, per class, held out for validation; 0 for none.",
+        "Share of the training images, per class, held out for validation, where the data set has "
+        "no validation images of its own; 0 for none, its own are then trained on.",
         ge=0,
         lt=1,
     )
-    split_seed: int = setting(0, "--split-seed", "Seed of the validation split.", ge=0)
+    test: float = setting(
+        0.2,
+        "--test-share",
+        "Share of the images, per class, held out for testing, where the data set has no splits.",
+        ge=0,
+        lt=1,
+    )
+    split_seed: int = setting(0, "--split-seed", "Seed of the splits made here.", ge=0)
+    skip_bad_images: float = setting(
+        0.0,
+        "--skip-bad-images",
+        "Share of the images that may be unreadable: they are named and left out. 0 stops at the "
+        "first.",
+        ge=0,
+        lt=1,
+    )
+    cache: Path | None = setting(
+        None, "--cache", "Folder written by 'macnn data cache', to read images from."
+    )
 
-    @field_validator("root")
+    @field_validator("root", "cache")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         """A saved configuration then means the same from any folder."""
@@ -177,6 +211,38 @@ class TrainSettings(Section):
         ge=0,
         le=1,
     )
+    schedule: Literal["cosine", "step", "constant"] = setting(
+        "cosine",
+        "--schedule",
+        "How rates fall over training: half a cosine, to a tenth after each third, not at all.",
+    )
+    layer_rates: str = setting(
+        "",
+        "--layer-rates",
+        "Further factors on the rates of single layers: PREFIX=FACTOR,... of parameter names, "
+        "longest prefix first; backbone.body.features.0=0 freezes the first convolution.",
+    )
+    clip_norm: float = setting(
+        0.0,
+        "--clip-norm",
+        "Largest norm of the gradient, beyond it is scaled down; 0 is off.",
+        ge=0,
+    )
+    accumulate: int = setting(
+        1,
+        "--accumulate",
+        "Pieces a batch is worked on in, one after the other, to save memory; rates and batch size "
+        "mean the same.",
+        ge=1,
+    )
+    ema: float = setting(
+        0.0,
+        "--ema",
+        "Decay per step of the moving average of the weights, which is then what is evaluated and "
+        "saved; 0 is off.",
+        ge=0,
+        lt=1,
+    )
     grouping_rate: float = setting(
         1e-5, "--grouping-rate", "Adam learning rate of the grouping phase.", gt=0
     )
@@ -205,6 +271,16 @@ class TrainSettings(Section):
         source="ours; paper: 0",
         ge=0,
     )
+    feature_cache: Literal["auto", "device", "host", "disk", "off"] = setting(
+        "auto",
+        "--feature-cache",
+        "Where features of the fixed convolutions are kept during a grouping phase: computed once "
+        "per phase, of every image and its mirror image. auto takes the first place that has room, "
+        "if the phase reads more images than that.",
+    )
+    cache_budget: float = setting(
+        0.5, "--cache-budget", "Share of the free memory or disk that this may take.", gt=0, le=1
+    )
     conv_grouping_weight: float = setting(
         0.0,
         "--conv-grouping-weight",
@@ -221,11 +297,26 @@ class RunSettings(Section):
     seed: int = setting(0, "--seed", "Seed of everything random.", ge=0)
     device: str = setting("auto", "--device", "auto, cpu, cuda or cuda:N.")
     threads: int | None = setting(None, "--threads", "CPU threads; by default PyTorch's.", ge=1)
-    precision: Literal["fp32", "bf16"] = setting(
-        "fp32", "--precision", "Precision of the convolutions; weights and losses stay fp32."
+    precision: Literal["fp32", "bf16", "fp16"] = setting(
+        "fp32",
+        "--precision",
+        "Precision of the convolutions; weights and losses stay fp32, fp16 scales the loss.",
+    )
+    compile: bool = setting(False, "--compile", "Compile the backbone with torch.compile.")
+    deterministic: bool = setting(
+        False,
+        "--deterministic",
+        "Only deterministic algorithms: the same bytes on the same machine, versions and processes.",
     )
     kernels: Literal["auto", "triton", "reference"] = setting(
         "auto", "--kernels", "Implementation of the operators."
+    )
+
+    save_every: int = setting(
+        0, "--save-every", "Steps between checkpoints; 0 saves after every round only.", ge=0
+    )
+    keep_checkpoints: int = setting(
+        2, "--keep-checkpoints", "How many of the newest checkpoints to keep beside the best.", ge=1
     )
 
     @field_validator("output")

@@ -11,6 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from macnn import stop, world
+from macnn.data.cache import Cache
 from macnn.data.images import read_image
 from macnn.data.samples import ImageSet
 from macnn.errors import DataError
@@ -42,6 +43,16 @@ class Batch:
         moved = (tensor.to(device, non_blocking=True) for tensor in self._tensors())
         return Batch(*moved, self.total)
 
+    def mirrored(self, chosen: Tensor) -> "Batch":
+        """Mirror the images that the mask (B,) chooses, left to right."""
+        side = self.images.shape[-1]
+        images = torch.where(chosen[:, None, None, None], self.images.flip(3), self.images)
+        scale, shift = self.frames[:, 0].unbind(1)
+        across = torch.stack((-scale, side - shift), dim=1)
+        frames = torch.stack((across, self.frames[:, 1]), dim=1)
+        frames = torch.where(chosen[:, None, None], frames, self.frames)
+        return replace(self, images=images, frames=frames)
+
     def split(self, pieces: int) -> list["Batch"]:
         """Cut into at most `pieces` batches of nearly one size; `total` stays that of the whole."""
         chunks = zip(*(tensor.tensor_split(pieces) for tensor in self._tensors()), strict=True)
@@ -53,20 +64,25 @@ class Batch:
 
 @dataclass(frozen=True)
 class Photographs(Dataset[Batch]):
-    """The images of a data set through a geometry, seeded per draw."""
+    """The images of a data set, or of its cache, through a geometry, seeded per draw."""
 
     images: ImageSet
     geometry: v2.Transform
     seed: int
+    cache: Cache | None = None
 
     def __getitem__(self, draw: Draw) -> Batch:
-        """Decode and transform one image; the result is a batch of one."""
+        """Read and transform one image; the result is a batch of one."""
         epoch, index = draw
         sample = self.images.samples[index]
-        stored = read_image(sample.path)
+        if self.cache is None:
+            stored, shrunk = read_image(sample.path), torch.ones(2)
+        else:
+            stored, shrunk = self.cache.read(sample.path)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mix(self.seed, epoch, index))
             image, frame = through(self.geometry, stored)
+        frame[:, 0] *= shrunk
         return Batch(
             images=image.unsqueeze(0),
             labels=torch.tensor([sample.label]),
@@ -115,20 +131,26 @@ class Loader:
         generator = torch.Generator().manual_seed(mix(self.photographs.seed, number, count))
         order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
         groups = order.split(self._sizes())[offset:]
+        draws = [
+            [(number, int(i)) for i in group[world.rank() :: world.size()]] for group in groups
+        ]
+        for batch, group in zip(self.batches(draws), groups, strict=True):
+            yield replace(batch, total=len(group))
+
+    def batches(self, draws: list[list[Draw]]) -> Iterator[Batch]:
+        """One batch per list of draws; as `epoch`, but the caller says what every process gets."""
         loader = DataLoader(
             self.photographs,
-            batch_sampler=[
-                [(number, int(i)) for i in group[world.rank() :: world.size()]] for group in groups
-            ],
+            batch_sampler=draws,
             num_workers=self.workers,
             collate_fn=_collate,
             pin_memory=self.pin_memory,
-            generator=generator,  # or the loader would draw from the global generator
+            generator=torch.Generator(),  # or the loader would draw from the global generator
         )
         try:
-            for batch, group in zip(self._timed(loader), groups, strict=True):
+            for batch in self._timed(loader):
                 stop.check()
-                yield replace(batch, total=len(group))
+                yield batch
         except DataError as error:
             # From a worker process the message comes wrapped in a traceback; its last line is ours.
             raise DataError(str(error).strip().splitlines()[-1].split("DataError: ")[-1]) from None

@@ -1,19 +1,25 @@
 """What every stage needs before it starts: device, images, loaders."""
 
+import os
 import random
-from pathlib import Path
 
 import torch
 
+from macnn import world
 from macnn.config import Settings
-from macnn.data.layouts.cub import read_cub
+from macnn.data.cache import Cache, open_cache
+from macnn.data.layouts import open_data_set
 from macnn.data.loaders import Loader, Photographs
 from macnn.data.samples import ImageSet
-from macnn.data.splits import hold_out
+from macnn.data.skip import skip_bad
+from macnn.data.splits import complete
 from macnn.data.transforms import Augment, geometry
 from macnn.errors import UsageError
+from macnn.events import Listener, silent
 from macnn.model import Network
 from macnn_kernels import backend
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def prepare(settings: Settings) -> torch.device:
@@ -28,9 +34,14 @@ def prepare(settings: Settings) -> torch.device:
     if run.threads:
         torch.set_num_threads(run.threads)
     backend.select(run.kernels)
+    if run.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
     name = run.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name in ("auto", "cuda"):
+        cuda = name == "cuda" or torch.cuda.is_available()
+        name = f"cuda:{world.local_rank()}" if cuda else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -48,22 +59,31 @@ def prepare(settings: Settings) -> torch.device:
 
 def place(network: Network, settings: Settings, device: torch.device) -> Network:
     """Move a network to its device, and let its convolutions compute as the settings say."""
-    if settings.run.precision == "bf16":
-        network.backbone.compute_dtype = torch.bfloat16
+    network.backbone.compute_dtype = PRECISIONS[settings.run.precision]
+    if settings.run.compile:
+        network.backbone.body.compile()
     return network.to(device)
 
 
-def open_images(settings: Settings) -> ImageSet:
-    """Read the data set and hold out the validation split.
+def open_images(settings: Settings, listen: Listener = silent) -> ImageSet:
+    """Read the data set, make the splits it lacks, and leave out bad images where allowed.
 
     Raises:
-        UsageError: no data set was named.
-        DataError: it cannot be read.
+        UsageError: no data set was named, or it fits two layouts.
+        DataError: it cannot be read, or more images are bad than may be.
     """
-    root: Path | None = settings.data.root
-    if root is None:
+    data = settings.data
+    if data.root is None:
         raise UsageError("no data set given", hint="pass --data DIR; 'macnn data synth' makes one")
-    return hold_out(read_cub(root), settings.data.validation, settings.data.split_seed)
+    images = complete(
+        open_data_set(data.root, data.dataset, listen),
+        validation=data.validation,
+        test=data.test,
+        seed=data.split_seed,
+    )
+    if data.skip_bad_images == 0:
+        return images
+    return skip_bad(images, data.skip_bad_images, listen, _cache(settings, images))
 
 
 def open_loader(
@@ -81,9 +101,14 @@ def open_loader(
     data = settings.data
     view = geometry(data.image_size, data.resize_mode, augment)
     return Loader(
-        Photographs(images, view, seed=settings.run.seed * 8 + stream),
+        Photographs(images, view, settings.run.seed * 8 + stream, _cache(settings, images)),
         data.batch_size,
         shuffle=shuffle,
         workers=data.workers,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def _cache(settings: Settings, images: ImageSet) -> Cache | None:
+    data = settings.data
+    return open_cache(data.cache, images, data.image_size) if data.cache else None
