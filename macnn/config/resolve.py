@@ -26,7 +26,11 @@ class Resolved:
     """The settings in force, and for each dotted path where its value came from."""
 
     settings: Settings
-    sources: Mapping[str, str]
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Dotted path -> where its value came from."""
+        return self.settings.sources
 
 
 def resolve(
@@ -69,7 +73,9 @@ def resolve(
                 raise UsageError(f"{name}: unknown key '{path}'", hint=_nearest(path, known))
             values[path] = value
             sources[path] = name
-    return Resolved(_validated(values, sources), sources)
+    settings = _validated(values, sources)
+    settings.sources.update(sources)
+    return Resolved(settings)
 
 
 def read_toml(file: Path) -> dict[str, Any]:

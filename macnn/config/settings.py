@@ -6,7 +6,7 @@ The command line builds its options from this file, so a setting is described on
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 
 def setting(default: Any, flag: str, text: str, *, source: str = "ours", **limits: Any) -> Any:
@@ -334,6 +334,16 @@ class Settings(Section):
     pretrain: PretrainSettings = PretrainSettings()
     train: TrainSettings = TrainSettings()
     run: RunSettings = RunSettings()
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where each value came from, by dotted path; empty unless `resolve` made the settings."""
+        return self._sources
+
+    def __eq__(self, other: object) -> bool:
+        """Equal values are equal settings, wherever they came from."""
+        return isinstance(other, Settings) and self.__dict__ == other.__dict__
 
 
 def paths() -> dict[str, Any]:
