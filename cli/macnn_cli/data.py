@@ -1,19 +1,93 @@
-"""`macnn data`: make data sets."""
+"""`macnn data`: make data sets, look them over, cache them."""
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from macnn_cli.console import listening, out
-from macnn_cli.options import QUIET
+from macnn_cli.console import listening, out, print_json, print_table
+from macnn_cli.options import JSON, QUIET, Given, takes_settings
 
-app = typer.Typer(help="Make data sets.", no_args_is_help=True)
+SHOWN = 20  # findings of one kind on the terminal, unless they stop training
+
+app = typer.Typer(help="Make, check and cache data sets.", no_args_is_help=True)
 
 
 @app.callback()
 def data() -> None:
-    """Make data sets."""
+    """Make, check and cache data sets."""
+
+
+@app.command("layouts")
+def layouts(*, json: JSON = False) -> None:
+    """Show the layouts that are understood, each as a tree of files."""
+    from macnn.data.layouts import LAYOUTS
+
+    if json:
+        print_json({name: {"title": x.title, "tree": x.tree} for name, x in LAYOUTS.items()})
+        return
+    for name, layout in LAYOUTS.items():
+        out.print(f"--dataset {name}: {layout.title}", style="bold", highlight=False, markup=False)
+        out.print(layout.tree, highlight=False, markup=False)
+
+
+@app.command("check")
+@takes_settings("data.dataset")
+def check(
+    *,
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder, or CSV manifest.")],
+    given: Given,
+    json: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Look a data set over: counts, images that do not decode, duplicates across splits, strays.
+
+    Ends with exit code 3 if anything would stop training.
+    """
+    from macnn.data.check import check as look_over
+    from macnn.errors import DataError
+
+    dataset = given.resolve().settings.data.dataset
+    with listening(quiet or json) as listen:
+        report = look_over(root, dataset, listen)
+    found = report.to_json()
+    if json:
+        print_json(found)
+    else:
+        _show(found)
+    if report.stops:
+        raise typer.Exit(DataError.exit_code)
+
+
+@app.command("cache")
+@takes_settings(
+    "data.root", "data.dataset", "data.image_size", "data.skip_bad_images", "data.split_seed"
+)
+def cache(
+    *,
+    given: Given,
+    output: Annotated[Path, typer.Option("--output", help="Folder to write; must not hold files.")],
+    json: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Decode all images once, shrink them to --img-size, and write them for 'train --cache'."""
+    from macnn.data.cache import write_cache
+    from macnn.runs.setup import open_images
+
+    settings = given.resolve().settings
+    with listening(quiet or json) as listen:
+        images = open_images(settings, listen)
+        counts = write_cache(images, output, settings.data.image_size, listen)
+    if json:
+        print_json({"cache": str(output), **counts})
+    else:
+        out.print(
+            f"{output}: {counts['images']:,} images, {counts['bytes'] / 1e6:,.0f} MB",
+            highlight=False,
+            markup=False,
+        )
 
 
 @app.command("synth")
@@ -41,3 +115,41 @@ def synth(
             listen=listen,
         )
     out.print(str(output), highlight=False, markup=False)
+
+
+def _show(found: dict[str, Any]) -> None:
+    """Print what 'data check' found: a table of classes, then sentences."""
+    splits = [split for split, count in found["splits"].items() if count]
+    rows = [
+        [escape(name), *(str(counts[split]) for split in splits)]
+        for name, counts in found["classes"].items()
+    ]
+    if rows:
+        total = ["all", *(str(found["splits"][split]) for split in splits)]
+        print_table("Images per class", ["class", *splits], [*rows, total])
+    _say(f"{found['root']}: read as {found['layout']}, as {found['why']}")
+    if rows:
+        counts = ", ".join(f"{found['splits'][split]} {split}" for split in splits)
+        _say(
+            f"{found['images']} images ({counts}), {len(rows)} classes, "
+            f"{len(found['parts'])} parts; {found['unreadable']} images cannot be read"
+        )
+    for note in found["notes"]:
+        _say(f"note: {note}")
+    told: Counter[str] = Counter()
+    for finding in found["findings"]:
+        kind = finding["kind"]
+        told[kind] += 1
+        if finding["stops"]:
+            _say(f"stops training: {finding['text']}")
+        elif told[kind] <= SHOWN:
+            _say(f"{kind}: {finding['path']}: {finding['text']}")
+    for kind, count in told.items():
+        if count > SHOWN and kind != "unreadable":
+            _say(f"{kind}: and {count - SHOWN} more, see --json")
+
+
+def _say(text: str) -> None:
+    from macnn.data.names import shown
+
+    out.print(shown(text), highlight=False, markup=False)

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -42,11 +43,15 @@ def quiet() -> Iterator[None]:
 
 def decode(path: Path) -> Tensor:
     """`read_image` without the silence, for threads."""
-    if not path.exists():
-        raise DataError(f"{shown(path)}: no such image")
-    if not path.is_file():
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{shown(path)}: no such image") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{shown(path)}: cannot be read ({shown(str(error))})") from None
+    if not S_ISREG(found.st_mode):  # a pipe would never end
         raise DataError(f"{shown(path)}: not a file")
-    if path.stat().st_size == 0:
+    if found.st_size == 0:
         raise DataError(f"{shown(path)}: does not decode (empty file)", hint=_REMEDY)
     try:
         with Image.open(path, formats=FORMATS) as image:

@@ -11,13 +11,13 @@ from macnn.errors import DataError
 
 LEVELS = {"variant": "variants", "family": "families", "manufacturer": "manufacturers"}
 TREE = """\
-fgvc-aircraft-2013b/data/     the folder data itself will do
-    {names}.txt               one class name per line
-    images_{level}_train.txt  <image> <class name>
-    images_{level}_val.txt    likewise; without train and val, images_{level}_trainval.txt
-    images_{level}_test.txt
-    images/<image>.jpg        their lowest 20 rows are a banner
-    images_box.txt            <image> <x min> <y min> <x max> <y max>    optional
+fgvc-aircraft-2013b/data/               the folder data itself will do
+    {names:<36}one class name per line
+    {train:<36}<image> <class name>
+    {val:<36}likewise; or images_{level}_trainval.txt
+    {test:<36}likewise
+    images/<image>.jpg                  their lowest 20 rows are a banner
+    images_box.txt                      <image> <x min> <y min> <x max> <y max>    optional
 """
 
 
@@ -90,7 +90,11 @@ AIRCRAFT, FAMILIES, MANUFACTURERS = (
     Layout(
         _name(level),
         f"FGVC-Aircraft, labels by {level}",
-        TREE.format(level=level, names=names),
+        TREE.format(
+            level=level,
+            names=f"{names}.txt",
+            **{split: f"images_{level}_{split}.txt" for split in ("train", "val", "test")},
+        ),
         recognise,
         partial(read_aircraft, level=level),
     )

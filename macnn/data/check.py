@@ -1,0 +1,209 @@
+"""Looking a data set over before training: every image decoded, every annotation compared."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from macnn.data.duplicates import fingerprint, lookalikes
+from macnn.data.images import decode, quiet
+from macnn.data.layouts import Found, find
+from macnn.data.names import shown
+from macnn.data.samples import SPLITS, ImageSet, Sample
+from macnn.data.threads import mapped
+from macnn.errors import DataError
+from macnn.events import Listener, silent, track
+
+SMALL = 32  # pixels; below this the shorter side holds no parts
+SLACK = 1.0  # pixels that a box or part may lie outside: annotators round
+Kind = Literal["layout", "unreadable", "duplicate", "box", "part", "small", "stray", "link"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be; `stops` when it would stop training."""
+
+    kind: Kind
+    path: str
+    text: str
+    stops: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a data set holds, and what is wrong with it."""
+
+    found: Found
+    images: ImageSet | None  # None where the layout itself is broken
+    findings: tuple[Finding, ...]
+
+    @property
+    def stops(self) -> bool:
+        """Whether anything would stop training."""
+        return any(finding.stops for finding in self.findings)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images per class and split."""
+        if self.images is None:
+            return {}
+        found = Counter((sample.label, sample.split) for sample in self.images.samples)
+        return {
+            name: {split: found[label, split] for split in SPLITS}
+            for label, name in enumerate(self.images.class_names)
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON-able values."""
+        samples = self.images.samples if self.images else ()
+        splits = Counter(sample.split for sample in samples)
+        unreadable = sum(finding.kind == "unreadable" for finding in self.findings)
+        return {
+            "root": str(self.found.root),
+            "layout": self.found.layout.name,
+            "why": self.found.why,
+            "images": len(samples),
+            "readable": len(samples) - unreadable,
+            "unreadable": unreadable,
+            "splits": {split: splits[split] for split in SPLITS},
+            "classes": self.counts(),
+            "parts": list(self.images.keypoint_names) if self.images else [],
+            "notes": list(self.images.notes) if self.images else [],
+            "findings": [asdict(finding) for finding in self.findings],
+            "stops": self.stops,
+        }
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What decoding one image told: its size and likeness, or the reason why it failed."""
+
+    size: tuple[int, int] = (0, 0)  # width, height
+    digest: bytes = b""
+    likeness: Tensor | None = None
+    reason: str | None = None
+
+
+def check(root: Path, dataset: str = "auto", listen: Listener = silent) -> Report:
+    """Check a data set: annotations, every image, duplicates across splits, stray files.
+
+    Raises:
+        DataError: there is no data set. One that is broken is reported, not raised.
+        UsageError: two layouts fit.
+    """
+    found = find(root, dataset)
+    try:
+        images = found.load()
+    except DataError as error:
+        return Report(found, None, (Finding("layout", str(found.root), str(error), stops=True),))
+    samples = images.samples
+    with quiet():
+        looks = mapped(_look, samples)
+        facts = list(track(looks, "Checking images", len(samples), listen))
+    pairs = list(zip(samples, facts, strict=True))
+    findings = [
+        *(finding for sample, fact in pairs for finding in _wrong(sample, fact, images)),
+        *_duplicates(pairs),
+        *_links(images),
+        *_strays(samples),
+    ]
+    return Report(found, images, tuple(findings))
+
+
+def _look(sample: Sample) -> Facts:
+    try:
+        pixels = decode(sample.path)
+        digest = hashlib.blake2b(sample.path.read_bytes(), digest_size=16).digest()
+    except DataError as error:
+        return Facts(reason=str(error))
+    except OSError as error:
+        return Facts(reason=f"{shown(sample.path)}: cannot be read ({error.strerror})")
+    return Facts((pixels.shape[2], pixels.shape[1]), digest, fingerprint(pixels))
+
+
+def _wrong(sample: Sample, facts: Facts, images: ImageSet) -> Iterator[Finding]:
+    """What is wrong with one image and its annotations."""
+    path = str(sample.path)
+    if facts.reason:
+        yield Finding("unreadable", path, facts.reason, stops=True)
+        return
+    width, height = facts.size
+    if min(facts.size) < SMALL:
+        yield Finding("small", path, f"{width} x {height} pixels")
+    if box := sample.box:
+        right, bottom = box.x + box.width, box.y + box.height
+        inside = _inside(box.x, box.y, facts.size) and _inside(right, bottom, facts.size)
+        if not inside or min(box.width, box.height) <= 0:
+            yield Finding(
+                "box",
+                path,
+                f"box from ({box.x:g}, {box.y:g}) to ({right:g}, {bottom:g}), "
+                f"image {width} x {height}",
+            )
+    for name, point in zip(images.keypoint_names, sample.keypoints, strict=True):
+        if point and not _inside(*point, facts.size):
+            yield Finding(
+                "part",
+                path,
+                f"{name} at ({point[0]:g}, {point[1]:g}), image {width} x {height}",
+            )
+
+
+def _inside(x: float, y: float, size: tuple[int, int]) -> bool:
+    return -SLACK <= x <= size[0] + SLACK and -SLACK <= y <= size[1] + SLACK
+
+
+def _duplicates(pairs: Iterable[tuple[Sample, Facts]]) -> Iterator[Finding]:
+    """Images that are in an earlier split too: the same bytes, or the same to look at."""
+    seen: list[tuple[Sample, Facts]] = []
+    readable = [pair for pair in pairs if not pair[1].reason]
+    for split in SPLITS:
+        mine = [pair for pair in readable if pair[0].split == split]
+        digests = {facts.digest: sample for sample, facts in seen}
+        rest = []
+        for sample, facts in mine:
+            if twin := digests.get(facts.digest):
+                yield _twin(sample, twin, "same bytes as")
+            elif facts.likeness is not None:
+                rest.append((sample, facts.likeness))
+        known = [(sample, facts.likeness) for sample, facts in seen if facts.likeness is not None]
+        for here, there in lookalikes([p for _, p in rest], [p for _, p in known]):
+            yield _twin(rest[here][0], known[there][0], "looks like")
+        seen += mine
+
+
+def _twin(sample: Sample, twin: Sample, how: str) -> Finding:
+    text = f"in {sample.split}, {how} {shown(twin.path)} in {twin.split}"
+    return Finding("duplicate", str(sample.path), text)
+
+
+def _links(images: ImageSet) -> Iterator[Finding]:
+    """Images that really lie elsewhere: a copy of the folder would not hold them."""
+    home = images.root.resolve()
+    folders = {folder: folder.resolve() for folder in {s.path.parent for s in images.samples}}
+    for sample in images.samples:
+        path = folders[sample.path.parent] / sample.path.name
+        target = path.resolve() if path.is_symlink() else path
+        if not target.is_relative_to(home):
+            yield Finding(
+                "link", str(sample.path), f"lies outside the data set, at {shown(target)}"
+            )
+
+
+def _strays(samples: Sequence[Sample]) -> Iterator[Finding]:
+    """Files beside the images that belong to no sample."""
+    listed: dict[Path, set[str]] = {}
+    for sample in samples:
+        listed.setdefault(sample.path.parent, set()).add(sample.path.name)
+    for folder, names in sorted(listed.items()):
+        if not folder.is_dir():
+            continue
+        strays = sorted({entry.name for entry in folder.iterdir()} - names)
+        if strays:
+            first = ", ".join(shown(name) for name in strays[:3])
+            more = ", ..." if len(strays) > 3 else ""
+            count = f"{len(strays):,} file{'' if len(strays) == 1 else 's'}"
+            yield Finding("stray", str(folder), f"{count} of no sample: {first}{more}")
