@@ -12,6 +12,11 @@ SPLIT = Annotated[
     Literal["train", "validation", "test"], typer.Option("--split", help="Images to measure on.")
 ]
 
+BASELINE = Annotated[
+    Path | None,
+    typer.Option("--baseline", help="Evaluated run folder to compare with.", show_default=False),
+]
+
 
 @takes_settings(
     "data.root", "data.batch_size", "data.workers", "run.device", "run.threads", "run.kernels"
@@ -23,13 +28,14 @@ def evaluate(
         Path, typer.Option("--checkpoint", help="Run folder, or one of its checkpoints/step-N.")
     ],
     split: SPLIT = "test",
+    baseline: BASELINE = None,
     json: JSON = False,
     quiet: QUIET = False,
 ) -> None:
     """Evaluate a checkpoint of any kind: accuracy per part and summed, and part localisation.
 
-    Settings come from the checkpoint unless given. Tables and pictures also go to the run folder
-    of the checkpoint, under report/.
+    Settings come from the checkpoint unless given. Figures, pictures and a page that shows them
+    also go to the run folder of the checkpoint, under report/.
     """
     from macnn.evaluation.run import run
     from macnn.runs.checkpoint import read_checkpoint
@@ -37,7 +43,7 @@ def evaluate(
     read = read_checkpoint(checkpoint)
     settings = given.resolve(read.layer("data", "model", "train", "run")).settings
     with listening(quiet or json) as listen:
-        result = run(read, settings, split=split, listen=listen)
+        result = run(read, settings, split=split, baseline=baseline, listen=listen)
     if json:
         print_json(result)
     else:

@@ -7,7 +7,7 @@ import typer
 
 from macnn import __version__
 from macnn.errors import MacnnError
-from macnn_cli import bench, config, data, demo, evaluate, export, predict, pretrain_parts, train
+from macnn_cli import bench, config, data, demo, evaluate, export, predict, pretrain_parts, report, train
 from macnn_cli.console import err
 
 USAGE, INTERRUPTED = 2, 130
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("pretrain-parts")(pretrain_parts.pretrain_parts)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("demo")(demo.demo)

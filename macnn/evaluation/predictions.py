@@ -16,7 +16,7 @@ from macnn.model.alignment import CellGrid
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network says about the n images of a loader, in the loader's order, on the CPU.
+    """What a network says about the n images of a loader, on the CPU.
 
     Attributes:
         samples: (n,) indices into the image set.
@@ -72,7 +72,9 @@ def read_predictions(file: Path) -> Predictions:
             telemetry=None,
         )
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read ({error})", hint="run 'macnn eval' again") from None
+        raise DataError(
+            f"{file}: cannot be read ({error})", hint="run 'macnn eval' again"
+        ) from None
 
 
 def _grid(rows: Tensor) -> CellGrid:

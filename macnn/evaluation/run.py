@@ -1,5 +1,6 @@
-"""The stage behind `macnn eval`: a checkpoint in, figures and pictures out."""
+"""The stage behind `macnn eval`: a checkpoint in, figures, pictures and a page out."""
 
+from pathlib import Path
 from typing import Any
 
 from macnn.config import Settings
@@ -7,8 +8,10 @@ from macnn.data.samples import Split
 from macnn.errors import DiskError
 from macnn.evaluation.evaluate import evaluate
 from macnn.evaluation.pictures import draw_parts
+from macnn.evaluation.predictions import write_predictions
 from macnn.events import Listener
 from macnn.files import write_json
+from macnn.report import page
 from macnn.report.plots import confusion_picture
 from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
@@ -19,16 +22,23 @@ FITTING: frozenset[Split] = frozenset({"train", "validation"})
 
 
 def run(
-    checkpoint: Checkpoint, settings: Settings, *, split: Split, listen: Listener
+    checkpoint: Checkpoint,
+    settings: Settings,
+    *,
+    split: Split,
+    baseline: Path | None = None,
+    listen: Listener,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on one split; returns what is also written to report/eval-SPLIT.json.
 
-    Localisation is fitted on the training images, held-out ones included unless measured on.
+    Localisation is fitted on the training images, held-out ones included unless measured on. The
+    page that shows it all compares with the run folder `baseline`, evaluated before.
 
     Raises:
-        MacnnError: bad data or checkpoint.
+        MacnnError: bad data, checkpoint or baseline.
         DiskError: the report cannot be written.
     """
+    compared = page.read_baseline(baseline, split) if baseline else None
     device = prepare(settings)
     network = place(load_network(checkpoint), settings, device)
     images = open_images(settings)
@@ -49,9 +59,13 @@ def run(
         if result.classification is not None:
             files.append(report / f"confusion-{split}.png")
             save(confusion_picture(result.classification), files[-1])
-        files.append(report / f"eval-{split}.json")
+        report.mkdir(parents=True, exist_ok=True)
+        files.append(report / f"predictions-{split}.safetensors")
+        write_predictions(files[-1], result.predictions)
+        files += [report / f"eval-{split}.json", page.page_of(checkpoint.run, split)]
         content["files"] = [str(file) for file in files]
-        write_json(files[-1], content)
+        write_json(files[-2], content)
     except OSError as error:
         raise DiskError(f"{report}: cannot be written ({error})") from None
+    page.run(checkpoint.run, settings, split=split, baseline=compared, listen=listen)
     return content

@@ -1,0 +1,39 @@
+"""`macnn report`: one page about an evaluated run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from macnn_cli.console import listening, out, print_json
+from macnn_cli.evaluate import BASELINE, SPLIT
+from macnn_cli.options import JSON, QUIET, Given, takes_settings
+
+
+@takes_settings("data.root")
+def report(
+    *,
+    given: Given,
+    run: Annotated[Path, typer.Option("--run", help="Run folder that 'eval' measured.")],
+    split: SPLIT = "test",
+    baseline: BASELINE = None,
+    json: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Write one HTML page about a run, to look at offline: report/report-SPLIT.html.
+
+    'eval' writes it too; this draws it again, with another baseline or after the images have
+    moved, and runs no network.
+    """
+    from macnn.config.resolve import read_toml
+    from macnn.report import page
+
+    config = run / "config.toml"
+    settings = given.resolve((str(config), read_toml(config))).settings
+    compared = page.read_baseline(baseline, split) if baseline else None
+    with listening(quiet or json) as listen:
+        file = page.run(run, settings, split=split, baseline=compared, listen=listen)
+    if json:
+        print_json({"page": str(file)})
+    else:
+        out.print(str(file), highlight=False, markup=False)

@@ -1,0 +1,211 @@
+"""The geometry of the diagrams of a page; `templates/charts.html` draws it as SVG.
+
+Lengths are in units of the drawing, from its top left corner. Colours are CSS, so that a diagram
+follows the theme of the page.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.ticker import MaxNLocator
+
+from macnn.report.style import readable
+
+WIDTH, HEIGHT = 320, 190
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 10, 26
+_NAMED, _LETTERS = 40, 50  # classes that can be named beside a matrix, and letters of a name
+
+LEARNING = {
+    "accuracy": "Accuracy",
+    "loss": "Loss",
+    "cls": "L_cls, summed over parts",
+    "cng": "L_cng",
+    "anchor": "Distance from the anchors",
+}
+"""Figures of metrics.jsonl that say how well the network learns, with their titles."""
+
+STATE = {
+    "diversity": "Div, overlap less the margin",
+    "distance_fraction": "Dis, spread around the peak",
+    "relative_entropy": "Entropy, 1 is a uniform map",
+    "peak_distance": "Distance between peaks",
+    "shared_peaks": "Images with two parts in one place",
+}
+"""Figures of metrics.jsonl that say what becomes of the parts."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A labelled place on an axis."""
+
+    place: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A polyline, and its last value as text."""
+
+    label: str
+    colour: str
+    dashed: bool
+    points: list[tuple[float, float]]
+    last: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A line chart over optimiser steps."""
+
+    title: str
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    lines: list[Line]
+
+    @property
+    def description(self) -> str:
+        """The chart in a sentence, for those who do not see it."""
+        ends = ", ".join(f"{line.label} {line.last}" for line in self.lines)
+        return f"{self.title} over the optimiser steps; at the end: {ends}"
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """A reliability diagram: one bar of accuracy per bin, its images beneath, the diagonal."""
+
+    size: float
+    bars: list[tuple[float, float, float, float]]  # x, y, width, height
+    counts: list[tuple[float, float, float, float]]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a confusion matrix that holds images."""
+
+    x: float
+    y: float
+    share: float
+    right: bool
+    count: int
+    title: str
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix: rows are true classes, columns predicted ones."""
+
+    gutter: float
+    cell: float
+    classes: int
+    cells: list[Cell]
+    names: list[str]
+
+
+def panels(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> list[Panel]:
+    """One panel per figure that was recorded, from the rows of a run's metrics.jsonl.
+
+    Parts have a line each, over all phases of training. A figure of the whole network has one for
+    training and one for validation. The axis starts at 0, lest noise look like change.
+    """
+    found = []
+    steps = max((row["step"] for row in rows), default=0)
+    for name, title in titles.items():
+        trained = [row for row in rows if row["phase"] != "validation"]
+        held_out = [row for row in rows if row["phase"] == "validation"]
+        parts = sorted({key for row in trained for key in row if key.startswith(f"{name}/part ")})
+        if parts:
+            series = [
+                (key.partition("/")[2], f"var(--part-{key.rpartition(' ')[2]})", False, trained)
+                for key in parts
+            ]
+            keys = parts
+        else:
+            series = [("training", "var(--soft)", True, trained)]
+            series += [("validation", "var(--ink)", False, held_out)]
+            keys = [name, name]
+        curves = [
+            (label, colour, dashed, [(row["step"], row[key]) for row in source if key in row])
+            for key, (label, colour, dashed, source) in zip(keys, series, strict=True)
+        ]
+        if curves := [curve for curve in curves if curve[3]]:
+            found.append(_panel(title, curves, steps))
+    return found
+
+
+def _panel(
+    title: str, curves: list[tuple[str, str, bool, list[tuple[float, float]]]], steps: int
+) -> Panel:
+    values = [value for *_, points in curves for _, value in points]
+    x_ticks = MaxNLocator(4, integer=True, min_n_ticks=2).tick_values(0, steps)
+    y_ticks = MaxNLocator(4).tick_values(min(0, *values), max(0, *values))
+    low, high = y_ticks[0], y_ticks[-1]
+
+    def x(step: float) -> float:
+        return _LEFT + (WIDTH - _LEFT - _RIGHT) * step / steps
+
+    def y(value: float) -> float:
+        return _TOP + (HEIGHT - _TOP - _BOTTOM) * (high - value) / (high - low)
+
+    lines = [
+        Line(label, colour, dashed, [(x(step), y(v)) for step, v in points], f"{points[-1][1]:.3g}")
+        for label, colour, dashed, points in curves
+    ]
+    return Panel(
+        title,
+        [Tick(x(step), f"{step:g}") for step in x_ticks if step <= steps],
+        [Tick(y(value), f"{value:.6g}") for value in y_ticks],
+        lines,
+    )
+
+
+def reliability(bins: Sequence[Mapping[str, Any]]) -> Reliability:
+    """Accuracy over confidence; `bins` as in `Classification.reliability`."""
+    size, histogram, gap = 210, 34, 10
+    width = size / len(bins)
+    most = max(each["images"] for each in bins)
+    filled = [(i, each) for i, each in enumerate(bins) if each["images"]]
+    bottom = _TOP + size
+    ticks = (0, 0.5, 1)
+    return Reliability(
+        size,
+        bars=[
+            (_LEFT + i * width, bottom - size * each["accuracy"], width, size * each["accuracy"])
+            for i, each in filled
+        ],
+        counts=[
+            (_LEFT + i * width, bottom + gap, width, max(histogram * each["images"] / most, 1))
+            for i, each in filled
+        ],
+        x_ticks=[Tick(_LEFT + size * each, f"{100 * each:g} %") for each in ticks],
+        y_ticks=[Tick(bottom - size * each, f"{100 * each:g} %") for each in ticks],
+    )
+
+
+def matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> Matrix:
+    """A confusion matrix, classes named where there is room for names."""
+    classes = len(confusion)
+    named = classes <= _NAMED
+    names = [readable(name) for name in class_names]
+    cell = min(max(480 / classes, 20), 34) if named else max(640 / classes, 2)
+    gutter = min(max(map(len, names)), _LETTERS) * 6.2 + 30 if named else 0
+    cells = [
+        Cell(
+            gutter + column * cell,
+            (cell if named else 0) + row * cell,
+            count / sum(counts),
+            row == column,
+            count,
+            f"{names[row]}: {count} of {sum(counts)} taken for {names[column]}",
+        )
+        for row, counts in enumerate(confusion)
+        for column, count in enumerate(counts)
+        if count
+    ]
+    return Matrix(gutter, cell, classes, cells, [_short(n) for n in names] if named else [])
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"

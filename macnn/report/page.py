@@ -1,0 +1,239 @@
+"""The stage behind `macnn report`: an evaluated run in, one page that opens offline out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from macnn.config import Settings
+from macnn.data.samples import ImageSet, Split
+from macnn.errors import DataError, DiskError, UsageError
+from macnn.events import Listener, track
+from macnn.files import write_text
+from macnn.report import charts
+from macnn.report.contents import Contents, read_contents, read_figures
+from macnn.report.pictures import Album
+from macnn.report.selection import Pair, Verdict, judge, select
+from macnn.report.style import part_colour, readable
+from macnn.runs.setup import open_images
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the run is compared with: name of its folder, and its joint `Accuracy`."""
+
+    name: str
+    accuracy: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A photograph with its parts; `predicted` and `confidence` are None without classifiers."""
+
+    photograph: str
+    overlays: list[str]
+    truth: str
+    predicted: str | None
+    confidence: float | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part: number from 1, mean attention, crops, and its best landmark if it is known."""
+
+    number: int
+    mean: str
+    crops: list[str]
+    landmark: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Two classes side by side: a mistaken image, and one of the class it was taken for."""
+
+    pair: Pair
+    truth: str
+    taken: str
+    mistaken: str
+    example: str | None
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class in the table: `taken_for` is its most frequent confusion, with its images."""
+
+    number: int
+    name: str
+    images: int
+    accuracy: float | None
+    taken_for: str
+    mistaken: int
+
+
+def page_of(folder: Path, split: Split) -> Path:
+    """Where the page of a run folder goes."""
+    return folder / "report" / f"report-{split}.html"
+
+
+def read_baseline(run: Path, split: Split) -> Baseline:
+    """The accuracy of another run on the same split, to compare with.
+
+    Raises:
+        UsageError: it was not evaluated on the split, or has no classifiers.
+    """
+    accuracy = read_figures(run, split)["classification"]
+    if accuracy is None:
+        raise UsageError(f"{run}: has no accuracy to compare with", hint="name a trained run")
+    return Baseline(run.resolve().name, accuracy["joint"])
+
+
+def run(
+    folder: Path, settings: Settings, *, split: Split, baseline: Baseline | None, listen: Listener
+) -> Path:
+    """Write the page of a run that was evaluated on `split`; returns its file.
+
+    Args:
+        folder: the run folder.
+        settings: those of the run; its images are read again for the pictures.
+        split: which evaluation to show.
+        baseline: what to compare with, if anything.
+        listen: hears of the progress.
+
+    Raises:
+        UsageError: the run was not evaluated on the split.
+        DataError: the images are not those of the evaluation.
+        DiskError: the page cannot be written.
+    """
+    contents = read_contents(folder, settings, split)
+    images = open_images(settings).split(split)
+    _check(images, contents)
+    file = page_of(folder, split)
+    text = render(contents, images, settings, baseline, listen)
+    try:
+        write_text(file, text)
+    except OSError as error:
+        raise DiskError(f"{file}: cannot be written ({error})") from None
+    return file
+
+
+def render(
+    contents: Contents,
+    images: ImageSet,
+    settings: Settings,
+    baseline: Baseline | None,
+    listen: Listener,
+) -> str:
+    """The page as HTML."""
+    figures, predictions = contents.figures, contents.predictions
+    album = Album(
+        images,
+        predictions,
+        image_size=settings.data.image_size,
+        mode=settings.data.resize_mode,
+    )
+    verdict = judge(predictions)
+    selection = select(predictions, verdict)
+    names = [readable(name) for name in images.class_names]
+    has_parts = predictions.attention is not None
+    shown = selection.right + selection.wrong if has_parts else []
+    specimens = {
+        place: _specimen(place, album, contents, verdict, names)
+        for place in track(shown, "Drawing attention", len(shown), listen)
+    }
+    accuracy = figures["classification"]
+    environment = Environment(
+        loader=PackageLoader("macnn.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "fixed": _fixed}
+    return environment.get_template("page.html").render(
+        contents=contents,
+        figures=figures,
+        data=images.name,
+        classes=len(names),
+        baseline=baseline,
+        colours=[part_colour(i) for i in range(_count(contents))],
+        right=[specimens[place] for place in selection.right if has_parts],
+        wrong=[specimens[place] for place in selection.wrong if has_parts],
+        parts=_parts(album, contents, selection.gallery) if has_parts else [],
+        confusions=[_confusion(pair, album, names) for pair in selection.pairs],
+        matrix=charts.matrix(accuracy["confusion"], images.class_names) if accuracy else None,
+        reliability=charts.reliability(accuracy["reliability"]) if accuracy else None,
+        class_rows=_class_rows(accuracy, names) if accuracy else [],
+        learning=charts.panels(contents.metrics, charts.LEARNING),
+        state=charts.panels(contents.metrics, charts.STATE) if has_parts else [],
+        chart_size=(charts.WIDTH, charts.HEIGHT),
+    )
+
+
+def _check(images: ImageSet, contents: Contents) -> None:
+    labels = torch.tensor([sample.label for sample in images.samples])
+    predictions = contents.predictions
+    samples = predictions.samples
+    if len(samples) != len(labels) or not labels[samples].equal(predictions.labels):
+        raise DataError(
+            f"{images.root}: not the images that {contents.name} was evaluated on",
+            hint="name their folder with --data, or run 'macnn eval' again",
+        )
+
+
+def _count(contents: Contents) -> int:
+    attention = contents.predictions.attention
+    return 0 if attention is None else attention.shape[1]
+
+
+def _specimen(
+    place: int, album: Album, contents: Contents, verdict: Verdict | None, names: list[str]
+) -> Specimen:
+    return Specimen(
+        photograph=album.marked(place),
+        overlays=album.overlays(place),
+        truth=names[contents.predictions.labels[place]],
+        predicted=names[verdict.predicted[place]] if verdict else None,
+        confidence=verdict.confidence[place].item() if verdict else None,
+    )
+
+
+def _parts(album: Album, contents: Contents, places: list[int]) -> list[Part]:
+    place = contents.figures["localisation"]
+    best = {match["part"]: match for match in place["best"]} if place else {}
+    crops = zip(*map(album.crops, places), strict=True)
+    return [
+        Part(number, mean, list(each), best.get(number))
+        for number, (mean, each) in enumerate(zip(album.means(), crops, strict=True), start=1)
+    ]
+
+
+def _confusion(pair: Pair, album: Album, names: list[str]) -> Confusion:
+    return Confusion(
+        pair,
+        names[pair.truth],
+        names[pair.taken],
+        album.plain(pair.mistaken),
+        None if pair.example is None else album.plain(pair.example),
+    )
+
+
+def _class_rows(accuracy: dict[str, Any], names: list[str]) -> list[ClassRow]:
+    rows = []
+    for i, counts in enumerate(accuracy["confusion"]):
+        others = [0 if i == j else count for j, count in enumerate(counts)]
+        most = max(others)
+        taken_for = names[others.index(most)] if most else ""
+        rows.append(
+            ClassRow(i + 1, names[i], sum(counts), accuracy["per_class"][i], taken_for, most)
+        )
+    return rows
+
+
+def _percent(share: float | None, digits: int = 1) -> str:
+    return "–" if share is None else f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def _fixed(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
