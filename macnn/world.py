@@ -30,6 +30,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def per_machine() -> int:
+    """Processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 @contextmanager
 def joined() -> Iterator[None]:
     """Meet the other processes while inside; nothing to do unless torchrun started this one."""

@@ -1,6 +1,7 @@
 """What a person reads: results on stdout, progress and notices on stderr."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +13,16 @@ from rich.table import Table
 
 from macnn import events
 
-out = Console(soft_wrap=True)
+FIRST = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks
+out = Console(soft_wrap=True, quiet=not FIRST)
 err = Console(stderr=True, soft_wrap=True)
 
 
 @contextmanager
 def listening(quiet: bool) -> Iterator[events.Listener]:
     """Render events while inside: bars on a terminal, one line per finished task off it."""
-    if quiet:
-        yield _warnings
+    if quiet or not FIRST:
+        yield _warnings if FIRST else events.silent
         return
     columns = (
         TextColumn("{task.description}"),
@@ -66,7 +68,8 @@ def _warnings(event: events.Event) -> None:
 
 def print_json(content: Any) -> None:
     """Print exactly one JSON object."""
-    sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    if FIRST:
+        sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
@@ -78,6 +81,11 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     out.print(table, soft_wrap=False)
+
+
+def number(value: float | None, style: str) -> str:
+    """A figure, or a dash."""
+    return "-" if value is None else format(value, style)
 
 
 def percent(share: float | None) -> str:

@@ -5,17 +5,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from macnn.config import Resolved, resolve
+from macnn.config import Resolved, Settings, resolve
 from macnn.config.settings import paths
+
+if TYPE_CHECKING:
+    from macnn.runs.checkpoint import Checkpoint, Kind
 
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, warnings only.")]
 OVERWRITE = Annotated[
     bool, typer.Option("--overwrite", help="Give up what the run folder holds already.")
+]
+AUTO = "auto"  # without a checkpoint there is nothing to lose: the run begins again
+RESUME = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="auto|PATH",
+        help="Go on with a run: from the newest checkpoint of --output if there is one, or from a "
+        "run folder or checkpoint.",
+        show_default=False,
+    ),
 ]
 CONFIG = Annotated[
     Path | None, typer.Option("--config", help="TOML file of settings.", show_default=False)
@@ -51,6 +65,27 @@ class Given:
             checkpoint=checkpoint,
             preset=self.preset,
         )
+
+
+def resumed(
+    given: Given, resume: str | None, *kinds: "Kind"
+) -> "tuple[Checkpoint | None, Settings]":
+    """The checkpoint that --resume finds, if any, and the settings in force then.
+
+    Raises:
+        UsageError: settings the run did not begin with.
+        CheckpointError: a checkpoint that is damaged or of none of these kinds.
+    """
+    settings = given.resolve().settings
+    if resume is None:
+        return None, settings
+    from macnn.runs.resume import check_unchanged, find_resume
+
+    found = find_resume(resume, settings.run.output, *kinds)
+    if found is not None:
+        settings = given.resolve(found.all_settings()).settings
+        check_unchanged(found, settings)
+    return found, settings
 
 
 def takes_settings(*sections: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -3,23 +3,30 @@
 from typing import Any
 
 from macnn_cli.console import listening, percent, print_json, print_table
-from macnn_cli.options import JSON, OVERWRITE, QUIET, Given, takes_settings
+from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resumed, takes_settings
 
 
 @takes_settings("data", "model", "pretrain", "run")
 def pretrain_parts(
-    *, given: Given, overwrite: OVERWRITE = False, json: JSON = False, quiet: QUIET = False
+    *,
+    given: Given,
+    resume: RESUME = None,
+    overwrite: OVERWRITE = False,
+    json: JSON = False,
+    quiet: QUIET = False,
 ) -> None:
     """Find the parts: cluster the channels, fit the grouping layers.
 
     Streams the training images once. Labels are not used. Writes a run folder with a checkpoint,
     a summary and a picture of where each part looks.
     """
-    settings = given.resolve().settings
     from macnn.training.pretrain_parts import run
 
+    stopped, settings = resumed(given, resume, "survey", "parts")
     with listening(quiet or json) as listen:
-        summary = run(settings, overwrite=overwrite, listen=listen)
+        summary = run(
+            settings, overwrite=overwrite or resume == AUTO, resume=stopped, listen=listen
+        )
     if json:
         print_json(summary)
     else:

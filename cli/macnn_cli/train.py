@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from macnn_cli.console import listening, percent, print_json, print_table
-from macnn_cli.options import JSON, OVERWRITE, QUIET, Given, takes_settings
+from macnn_cli.console import listening, number, percent, print_json, print_table
+from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resumed, takes_settings
 
 INIT = Annotated[
     Path | None,
@@ -19,6 +19,7 @@ def train(
     *,
     given: Given,
     init: INIT = None,
+    resume: RESUME = None,
     overwrite: OVERWRITE = False,
     json: JSON = False,
     quiet: QUIET = False,
@@ -29,22 +30,28 @@ def train(
     the global-average-pool baseline of the same backbone with the same budget.
     """
     from macnn.runs.checkpoint import read_checkpoint
-
-    checkpoint = read_checkpoint(init, "parts") if init else None
-    base = checkpoint.layer("data", "model") if checkpoint else None
-    settings = given.resolve(base).settings
     from macnn.training.train import run
 
+    stopped, settings = resumed(given, resume, "macnn", "baseline")
+    parts = read_checkpoint(init, "parts") if init and not stopped else None
+    if stopped is None:
+        settings = given.resolve(parts.layer("data", "model") if parts else None).settings
     with listening(quiet or json) as listen:
-        summary = run(settings, checkpoint, overwrite=overwrite, listen=listen)
+        summary = run(
+            settings, parts, overwrite=overwrite or resume == AUTO, resume=stopped, listen=listen
+        )
     if json:
         print_json(summary)
         return
     rows = [
         ["rounds", str(summary["rounds"])],
         ["optimiser steps", str(summary["steps"])],
-        ["seconds per epoch", f"{summary['seconds_per_epoch']:.1f}"],
+        ["seconds per epoch", number(summary["seconds_per_epoch"], ".1f")],
+        ["of which waiting for data", percent(summary["data_wait_share"])],
         ["validation accuracy", percent(summary["validation_accuracy"])],
         ["checkpoint", summary["checkpoint"]],
     ]
+    if phase := summary.get("grouping"):
+        gain = f", {phase['speed_up']:.1f} times as fast" if "speed_up" in phase else ""
+        rows.append(["features of grouping phases kept", phase["kept_in"] + gain])
     print_table("Trained", ["figure", "value"], rows)

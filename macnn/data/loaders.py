@@ -1,7 +1,8 @@
 """Batches in an order, and with an augmentation, that (seed, epoch, position) fully decide."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from time import perf_counter
 
 import torch
@@ -36,12 +37,11 @@ class Batch:
 
     def pin_memory(self) -> "Batch":
         """Called by the DataLoader when batches go to a CUDA device."""
-        return Batch(*(tensor.pin_memory() for tensor in self._tensors()), self.total)
+        return self._each(Tensor.pin_memory)
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to `device`, without waiting."""
-        moved = (tensor.to(device, non_blocking=True) for tensor in self._tensors())
-        return Batch(*moved, self.total)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def mirrored(self, chosen: Tensor) -> "Batch":
         """Mirror the images that the mask (B,) chooses, left to right."""
@@ -55,11 +55,16 @@ class Batch:
 
     def split(self, pieces: int) -> list["Batch"]:
         """Cut into at most `pieces` batches of nearly one size; `total` stays that of the whole."""
-        chunks = zip(*(tensor.tensor_split(pieces) for tensor in self._tensors()), strict=True)
-        return [Batch(*chunk, self.total) for chunk in chunks if len(chunk[0])]
+        bounds = [len(self.labels) * i // pieces for i in range(pieces + 1)]
+        return [
+            self._each(lambda tensor, a=a, b=b: tensor[a:b]) for a, b in pairwise(bounds) if a < b
+        ]
 
-    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.images, self.labels, self.samples, self.frames
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        images, labels, samples, frames = map(
+            change, (self.images, self.labels, self.samples, self.frames)
+        )
+        return Batch(images, labels, samples, frames, self.total)
 
 
 @dataclass(frozen=True)

@@ -81,13 +81,18 @@ def predict(
             centres.append(unframe(network.grid.to_pixels(part_centres(maps)), batch.frames))
             framed = frame(keypoints[batch.samples], batch.frames)
             owners.append(keypoint_owners(maps, network.grid.to_fractions(framed)))
+    order = torch.cat(world.rows(torch.cat(samples))).argsort()
+
+    def gathered(parts: list[Tensor]) -> Tensor:
+        return torch.cat(world.rows(torch.cat(parts)))[order]
+
     return Predictions(
-        samples=torch.cat(samples),
-        labels=torch.cat(labels),
-        logits=torch.cat(logits) if logits else None,
-        attention=torch.cat(attention) if attention else None,
-        centres=torch.cat(centres) if attention else None,
-        owners=torch.cat(owners) if attention else None,
+        samples=gathered(samples),
+        labels=gathered(labels),
+        logits=gathered(logits) if logits else None,
+        attention=gathered(attention) if attention else None,
+        centres=gathered(centres) if attention else None,
+        owners=gathered(owners) if attention else None,
         grid=network.grid if attention else None,
         telemetry=telemetry.compute() if attention else None,
     )

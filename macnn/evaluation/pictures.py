@@ -20,10 +20,8 @@ def draw_parts(network: Network, loader: Loader) -> Image.Image:
     The photographs are taken at even distances; with classifiers the predicted class is named too.
     """
     images = _some(loader.photographs.images)
-    chosen = replace(
-        loader, photographs=replace(loader.photographs, images=images), batch_size=SHOWN
-    )
-    (batch,) = chosen.epoch()
+    chosen = replace(loader, photographs=replace(loader.photographs, images=images))
+    (batch,) = chosen.batches([[(0, i) for i in range(len(images.samples))]])
     network.eval()
     output = network(batch.to(next(network.parameters()).device).images)
     assert output.attention is not None, "the baseline has no parts to draw"

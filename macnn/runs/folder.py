@@ -1,52 +1,84 @@
 """The folder of a run: settings, environment, metrics, summary, status, checkpoints, pictures.
 
-config.toml env.json classes.json metrics.jsonl metrics.csv summary.json status.json
+config.toml sources.json env.json classes.json metrics.jsonl metrics.csv summary.json status.json
 checkpoints/step-N/ report/
+
+Of several processes the first one writes; to the others a folder is there to read.
 """
 
 import csv
+import io
 import json
+import os
 import platform
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from macnn import __version__
+from macnn import __version__, world
 from macnn.config import Settings
 from macnn.config.write import to_toml
-from macnn.errors import DiskError, UsageError
+from macnn.errors import DiskError, PreemptedError, UsageError
 from macnn.events import Event, Metrics
 from macnn.files import write_json, write_text
+from macnn.runs.checkpoint import Checkpoint, rewind
+from macnn.stop import Stopped
 
 
 class RunFolder:
-    """Records a run. As a context manager it marks the run as failed when it ends in an error."""
+    """Records a run. As a context manager it marks how the run ended."""
 
     def __init__(
-        self, path: Path, settings: Settings, class_names: tuple[str, ...], *, overwrite: bool
+        self,
+        path: Path,
+        settings: Settings,
+        class_names: tuple[str, ...],
+        *,
+        overwrite: bool,
+        resume: Checkpoint | None = None,
     ) -> None:
-        """Create the folder and write what is known before the run.
+        """Create the folder and write what is known before the run, or go on with one.
+
+        Args:
+            path: where.
+            settings: of the run.
+            class_names: of the data.
+            overwrite: give up what the folder holds.
+            resume: its checkpoint to go on from; what came later is deleted.
 
         Raises:
             UsageError: `check_output` refuses the folder.
-            DiskError: the folder cannot be written.
+            DiskError: it cannot be written.
         """
-        check_output(path, overwrite)
         self.path = path
-        try:
-            shutil.rmtree(path, ignore_errors=True)
-            path.mkdir(parents=True, exist_ok=True)
-            write_text(path / "config.toml", to_toml(settings))
-            write_json(path / "env.json", environment())
-            write_json(path / "classes.json", list(class_names))
-            self._status("running")
-        except OSError as error:
-            raise DiskError(f"{path}: cannot be written ({error})") from None
+        self.writes = world.rank() == 0
+        world.barrier()  # until all processes have looked at what is there
+        if self.writes:
+            if resume is None:
+                check_output(path, overwrite)
+            try:
+                if resume is None:
+                    shutil.rmtree(path, ignore_errors=True)
+                    path.mkdir(parents=True, exist_ok=True)
+                    write_json(path / "sources.json", settings.sources)
+                else:
+                    rewind(resume)
+                    shutil.rmtree(self.scratch, ignore_errors=True)
+                    if self._metrics.exists():
+                        os.truncate(self._metrics, resume.progress["metrics_bytes"])
+                write_text(path / "config.toml", to_toml(settings))
+                write_json(path / "env.json", environment())
+                write_json(path / "classes.json", list(class_names))
+                self._status("running")
+            except OSError as error:
+                raise DiskError(f"{path}: cannot be written ({error})") from None
+        world.barrier()
 
     def __enter__(self) -> "RunFolder":
         """Start recording."""
@@ -55,9 +87,25 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
-        """Mark the run as failed after an error, and say why."""
-        if error is not None:
-            self._status("failed", error=str(error) or type(error).__name__)
+        """Mark the run as stopped or failed after an error, and say why."""
+        if error is not None and self.writes:
+            stopped = isinstance(error, (PreemptedError, Stopped, KeyboardInterrupt))
+            with suppress(OSError):  # a full disk must not hide what happened
+                self._status("stopped" if stopped else "failed", str(error) or type(error).__name__)
+
+    @property
+    def _metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def metrics_bytes(self) -> int:
+        """Length of the record of metrics, to cut it back to on resuming."""
+        return self._metrics.stat().st_size if self._metrics.exists() else 0
+
+    @property
+    def scratch(self) -> Path:
+        """Where a phase may keep what it deletes again."""
+        return self.path / ".scratch"
 
     @property
     def checkpoints(self) -> Path:
@@ -71,31 +119,51 @@ class RunFolder:
 
     def record(self, event: Event) -> None:
         """Append metrics to metrics.jsonl; other events are not kept."""
-        if isinstance(event, Metrics):
+        if isinstance(event, Metrics) and self.writes:
             row = {"phase": event.phase, "step": event.step, **event.values}
-            with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row) + "\n")
+            try:
+                with self._metrics.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(row) + "\n")
+            except OSError as error:
+                raise DiskError(f"{self._metrics}: cannot be written ({error})") from None
 
     def metrics(self) -> list[dict[str, Any]]:
         """All metrics recorded so far."""
-        file = self.path / "metrics.jsonl"
-        if not file.exists():
+        if not self._metrics.exists():
             return []
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = self._metrics.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write metrics.csv and summary.json, and mark the run as done."""
+        if not self.writes:
+            return
         rows = self.metrics()
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        with (self.path / "metrics.csv").open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, columns)
-            writer.writeheader()
-            writer.writerows(rows)
-        write_json(self.path / "summary.json", summary)
-        self._status("done")
+        table = io.StringIO()
+        writer = csv.DictWriter(table, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        try:
+            write_text(self.path / "metrics.csv", table.getvalue())
+            write_json(self.path / "summary.json", summary)
+            self._status("done")
+        except OSError as error:
+            raise DiskError(f"{self.path}: cannot be written ({error})") from None
 
-    def _status(self, state: str, **more: str) -> None:
-        write_text(self.path / "status.json", json.dumps({"state": state, **more}) + "\n")
+    def _status(self, state: str, reason: str | None = None) -> None:
+        write_json(self.path / "status.json", {"state": state, "reason": reason})
+
+
+def finished_summary(path: Path) -> dict[str, Any] | None:
+    """The summary of a run that is done, else None."""
+    try:
+        if json.loads((path / "status.json").read_text(encoding="utf-8"))["state"] != "done":
+            return None
+        summary: dict[str, Any] = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return summary
 
 
 def check_output(path: Path | None, overwrite: bool) -> Path:

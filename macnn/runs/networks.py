@@ -1,13 +1,12 @@
 """Networks from settings, and networks from checkpoints."""
 
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 from macnn.config import Settings
 from macnn.errors import CheckpointError, UsageError
 from macnn.model import Network, NetworkSpec, build_network
 from macnn.model.backbones import BackboneSpec, build_backbone
-from macnn.runs.checkpoint import Checkpoint, Kind, write_checkpoint
+from macnn.runs.checkpoint import Checkpoint
 
 
 def new_network(settings: Settings, classes: int) -> Network:
@@ -86,31 +85,6 @@ def continue_network(checkpoint: Checkpoint, settings: Settings, classes: int) -
     if network.grouping is not None:
         network.grouping = start.grouping
     return network
-
-
-def save_network(
-    network: Network,
-    checkpoints: Path,
-    kind: Kind,
-    step: int,
-    *,
-    class_names: tuple[str, ...],
-    settings: Settings,
-) -> Path:
-    """Write a checkpoint of a network; returns its folder.
-
-    Raises:
-        DiskError: it cannot be written.
-    """
-    return write_checkpoint(
-        checkpoints,
-        kind,
-        step,
-        {"model": network.state_dict()},
-        network=asdict(network.spec),
-        class_names=class_names,
-        settings=settings.model_dump(mode="json"),
-    )
 
 
 def _spec(checkpoint: Checkpoint) -> NetworkSpec:

@@ -1,18 +1,21 @@
 """Part pre-training (PAPER.md 1 and 2): cluster the channels, fit the grouping layers to them.
 
 The training images are streamed once. What is kept of them does not grow with their number: the
-C x C Gram matrix, counts per channel, and the pooled features of at most `FIT_IMAGES` images.
+C x C Gram matrix, counts per channel, and the pooled features of about `FIT_IMAGES` images.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from macnn import world
 from macnn.config.settings import PretrainSettings
 from macnn.data.loaders import Loader
-from macnn.events import Listener, Progress, track
+from macnn.events import Listener, Progress
 from macnn.model import Network
 from macnn.training.clusters import ChannelGroups, group_channels
 from macnn_kernels import channel_peaks, peak_gram
@@ -38,46 +41,117 @@ class PartDiscovery:
 
 
 @dataclass
-class _Survey:
-    """What one pass over the training images accumulates."""
+class Survey:
+    """What one pass over the training images accumulates in this process."""
 
-    images: int
     gram: Tensor  # (C, C) int64
     dead: Tensor  # (C,) int64, images in which the channel is dead
     square: Tensor  # () float64, sum of squared features over positions, channels and images
-    pooled: Tensor  # (n, C), n <= FIT_IMAGES
+    pooled: Tensor  # (n, C) of the first images
+    samples: Tensor  # (n,) int64, which images they are
+    images: int = 0  # over all processes
+    batches: int = 0
+
+    @classmethod
+    def begin(cls, network: Network) -> "Survey":
+        """Nothing seen yet."""
+        channels = network.map_shape[0]
+        device = next(network.parameters()).device
+        return cls(
+            gram=torch.zeros(channels, channels, dtype=torch.int64, device=device),
+            dead=torch.zeros(channels, dtype=torch.int64, device=device),
+            square=torch.zeros((), dtype=torch.float64, device=device),
+            pooled=torch.zeros(0, channels),
+            samples=torch.zeros(0, dtype=torch.int64),
+        )
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
+        """Tensors and facts to go on from. Every process calls this at the same batch."""
+        return {
+            "gram": world.total(self.gram),
+            "dead": world.total(self.dead),
+            "squares": torch.cat(world.rows(self.square[None])),
+            "pooled": torch.cat(world.rows(self.pooled)),
+            "samples": torch.cat(world.rows(self.samples)),
+        }, {"images": self.images, "batches": self.batches}
+
+    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Go on from a `state`: the first process takes over all that adds up exactly."""
+        self.images, self.batches = facts["images"], facts["batches"]
+        first, squares = world.rank() == 0, tensors["squares"]
+        if len(squares) == world.size():
+            self.square.copy_(squares[world.rank()])
+        elif first:
+            self.square.copy_(squares.sum())
+        if first:
+            self.gram.copy_(tensors["gram"])
+            self.dead.copy_(tensors["dead"])
+            self.pooled, self.samples = tensors["pooled"], tensors["samples"]
 
 
-def pretrain_parts(
+@torch.no_grad()
+def survey_images(
     network: Network,
     loader: Loader,
+    survey: Survey,
+    after_batch: Callable[[], None],
+    listen: Listener,
+) -> None:
+    """Read the images that `survey` has not seen yet; `after_batch` may save it.
+
+    Raises:
+        Stopped: the run was asked to stop; `survey` can be saved.
+    """
+    network.eval()
+    for batch in loader.epoch(offset=survey.batches):
+        features = network.backbone(batch.to(survey.gram.device).images)
+        peaks = channel_peaks(features)
+        peak_gram(peaks, out=survey.gram)
+        survey.dead += (peaks.value <= 0).sum(dim=0)
+        survey.square += features.float().square().sum(dtype=torch.float64)
+        if survey.images < FIT_IMAGES:
+            means = features.mean(dim=(2, 3), dtype=torch.float32).cpu()
+            survey.pooled = torch.cat((survey.pooled, means))
+            survey.samples = torch.cat((survey.samples, batch.samples))
+        survey.images += batch.total
+        survey.batches += 1
+        listen(Progress("Reading channel peaks", survey.batches, len(loader)))
+        after_batch()
+
+
+def form_parts(
+    network: Network,
+    loader: Loader,
+    survey: Survey,
     settings: PretrainSettings,
     *,
     gain: float,
     seed: int,
     listen: Listener,
 ) -> PartDiscovery:
-    """Find the parts and set up the grouping layers of `network` for them, in place.
+    """Form the parts and set up the grouping layers of `network` for them, in place.
 
     Args:
         network: the network; its backbone is left as it is.
         loader: the training images, shuffled and not augmented.
+        survey: of all of them.
         settings: restarts and fit.
         gain: standard deviation the response in front of the squashing is scaled to.
         seed: seed of the clustering and the fit.
         listen: hears of the progress.
     """
-    network.eval()
-    survey = _survey(network, loader, listen)
-    dead_share = survey.dead.double() / survey.images
-    groups = group_channels(survey.gram, dead_share, network.spec.parts, settings, seed)
-    _, height, width = network.map_shape
-    mean_square = survey.square / (survey.images * survey.dead.numel() * height * width)
+    tensors, _ = survey.state()
+    dead_share = tensors["dead"].double() / survey.images
+    groups = group_channels(tensors["gram"], dead_share, network.spec.parts, settings, seed)
+    channels, height, width = network.map_shape
+    mean_square = tensors["squares"].sum() / (survey.images * channels * height * width)
     feature_scale = 1 / mean_square.sqrt().clamp_min(1e-12).item()
     network.spec = replace(network.spec, feature_scale=feature_scale)
 
     indicators = F.one_hot(groups.labels + 1, network.spec.parts + 1)[:, 1:].T.float()  # (N, C)
-    weights = _fit(network, survey.pooled, indicators, settings, seed, listen)
+    # In the order of the data set, whichever process read them.
+    pooled = tensors["pooled"][tensors["samples"].argsort()].to(indicators.device)
+    weights = _fit(network, pooled, indicators, settings, seed, listen)
     network.spec = replace(network.spec, response_scale=gain / _response_std(network, loader))
     return PartDiscovery(
         images=survey.images,
@@ -86,27 +160,6 @@ def pretrain_parts(
         fit_error=(weights - indicators).abs().mean().item(),
         fit_agreement=((weights > 0.5) == (indicators > 0.5)).double().mean().item(),
     )
-
-
-@torch.no_grad()
-def _survey(network: Network, loader: Loader, listen: Listener) -> _Survey:
-    channels = network.map_shape[0]
-    device = next(network.parameters()).device
-    gram = torch.zeros(channels, channels, dtype=torch.int64, device=device)
-    dead = torch.zeros(channels, dtype=torch.int64, device=device)
-    square = torch.zeros((), dtype=torch.float64, device=device)
-    pooled: list[Tensor] = []
-    images = 0
-    for batch in track(loader.epoch(), "Reading channel peaks", len(loader), listen):
-        features = network.backbone(batch.to(device).images)
-        peaks = channel_peaks(features)
-        peak_gram(peaks, out=gram)
-        dead += (peaks.value <= 0).sum(dim=0)
-        square += features.float().square().sum(dtype=torch.float64)
-        if images < FIT_IMAGES:
-            pooled.append(features.mean(dim=(2, 3), dtype=torch.float32))
-        images += len(batch.labels)
-    return _Survey(images, gram, dead, square, torch.cat(pooled)[:FIT_IMAGES])
 
 
 def _fit(
@@ -142,11 +195,12 @@ def _fit(
 def _response_std(network: Network, loader: Loader) -> float:
     """Standard deviation over positions of sum_c d_c F_c, averaged over parts and images."""
     device = next(network.parameters()).device
-    stds: list[Tensor] = []
+    summed, images = torch.zeros((), dtype=torch.float64, device=device), 0
     for batch in loader.epoch():
         features = network.backbone(batch.to(device).images).float()
         response = torch.einsum("bnc,bchw->bnhw", network.channel_weights(features), features)
-        stds.append(response.flatten(2).std(dim=2).mean(dim=1))
-        if len(stds) * loader.batch_size >= SCALE_IMAGES:
+        summed += response.flatten(2).std(dim=2).mean(dim=1).sum(dtype=torch.float64)
+        images += batch.total
+        if images >= SCALE_IMAGES:
             break
-    return max(torch.cat(stds).mean().item(), 1e-12)
+    return max(world.total(summed).item() / images, 1e-12)

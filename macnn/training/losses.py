@@ -36,7 +36,7 @@ def anchor_loss(attention: Tensor, anchors: Tensor) -> Tensor:
     """Mean squared distance of attention to where it was anchored, as a fraction of the map.
 
     `Dis` of PAPER.md 6 around given points instead of the current peaks, so that a peak cannot
-    wander. An anchor outside the map, cropped away by augmentation, does not count.
+    wander. An anchor outside the map, cropped away by augmentation, costs nothing.
 
     Args:
         attention: (B, N, H, W) maps, each summing to 1.
@@ -50,8 +50,7 @@ def anchor_loss(attention: Tensor, anchors: Tensor) -> Tensor:
     down = (rows - y[..., None]).square()  # (B, N, H)
     squared = (attention.sum(dim=2) * across).sum(-1) + (attention.sum(dim=3) * down).sum(-1)
     inside = ((anchors >= 0) & (anchors <= 1)).all(dim=-1)
-    mean = (squared * inside).sum() / inside.sum().clamp_min(1)
-    return mean / max(height, width) ** 2
+    return (squared * inside).mean() / max(height, width) ** 2
 
 
 def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:

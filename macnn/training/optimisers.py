@@ -1,43 +1,85 @@
-"""Optimisers and learning-rate schedule of the two phases."""
+"""Optimisers of the two phases, and the rates at any point of training."""
 
 import math
+from collections.abc import Iterable
 
+from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
 from macnn.config.settings import TrainSettings
+from macnn.errors import UsageError
 from macnn.model import Network
 
 
 def grouping_optimiser(network: Network, settings: TrainSettings) -> Optimizer:
     """Adam over the grouping layers."""
     assert network.grouping is not None, "the baseline has no grouping layers"
-    return Adam(network.grouping.parameters(), settings.grouping_rate)
+    return Adam(network.grouping.parameters(), settings.grouping_rate, fused=True)
 
 
-def convolution_optimiser(network: Network, settings: TrainSettings) -> SGD:
-    """SGD over the convolutions, at their share of the base rate, and the classifiers."""
-    assert network.classifiers is not None, "training needs classifiers"
+def convolution_optimiser(network: nn.Module, settings: TrainSettings) -> SGD:
+    """SGD over all convolutions, at their share of the base rate, and all classifiers.
+
+    Grouping layers, fixed in this phase, are left out. `--layer-rates` has the last word.
+
+    Raises:
+        UsageError: a layer rate that fits no parameter, or is none.
+    """
+    factors = layer_factors(settings.layer_rates, [name for name, _ in network.named_parameters()])
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if name.startswith("grouping."):
+            continue
+        convolution = not name.startswith("classifiers.")
+        factor = settings.conv_multiplier if convolution else 1.0
+        for prefix, further in factors:
+            if name.startswith(prefix):
+                factor *= further
+                break
+        groups.setdefault((convolution, factor), []).append(parameter)
     return SGD(
         [
-            {
-                "params": list(network.backbone.parameters()),
-                "base": settings.rate * settings.conv_multiplier,
-            },
-            {"params": list(network.classifiers.parameters()), "base": settings.rate},
+            {"params": parameters, "base": settings.rate * factor, "warms_up": convolution}
+            for (convolution, factor), parameters in groups.items()
         ],
         lr=settings.rate,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
+        fused=True,
     )
 
 
-def set_rates(optimiser: SGD, done: float, warm: float) -> None:
-    """The rates when a share `done` in [0, 1] of all steps is behind: half a cosine.
+def layer_factors(text: str, names: Iterable[str]) -> list[tuple[str, float]]:
+    """Read PREFIX=FACTOR,... into pairs, longest prefix first.
 
-    The convolutions' rate rises over the share `warm` of all steps, so that classifiers that know
-    nothing yet do not spoil trained features.
+    Raises:
+        UsageError: not of this form, or a prefix that fits no name.
     """
-    convolutions, classifiers = optimiser.param_groups
-    cosine = 0.5 * (1 + math.cos(math.pi * done))
-    classifiers["lr"] = classifiers["base"] * cosine
-    convolutions["lr"] = convolutions["base"] * cosine * (min(1.0, done / warm) if warm else 1.0)
+    names, pairs = list(names), []
+    for part in filter(None, text.split(",")):
+        prefix, _, factor = part.partition("=")
+        try:
+            pairs.append((prefix.strip(), float(factor)))
+        except ValueError:
+            raise UsageError(f"--layer-rates {part}: expected PREFIX=FACTOR") from None
+        if not any(name.startswith(prefix.strip()) for name in names):
+            raise UsageError(
+                f"--layer-rates {part}: no parameter starts so", hint=f"one is {names[0]}"
+            )
+    return sorted(pairs, key=lambda pair: -len(pair[0]))
+
+
+def set_rates(optimiser: SGD, done: float, settings: TrainSettings) -> None:
+    """The rates when a share `done` in [0, 1] of all steps is behind.
+
+    The convolutions' rates rise over the share `warm_up` of all steps, so that classifiers that
+    know nothing yet do not spoil trained features.
+    """
+    fall = {
+        "cosine": 0.5 * (1 + math.cos(math.pi * done)),
+        "step": 0.1 ** int(3 * done),
+        "constant": 1.0,
+    }[settings.schedule]
+    rise = min(1.0, done / settings.warm_up) if settings.warm_up else 1.0
+    for group in optimiser.param_groups:
+        group["lr"] = group["base"] * fall * (rise if group["warms_up"] else 1.0)

@@ -1,5 +1,6 @@
 """The stage behind `macnn pretrain-parts`: settings in, run folder out."""
 
+from pathlib import Path
 from typing import Any
 
 from macnn.config import Settings
@@ -7,46 +8,88 @@ from macnn.errors import UsageError
 from macnn.evaluation.pictures import draw_parts
 from macnn.events import Listener
 from macnn.report.save import save
-from macnn.runs.folder import RunFolder, check_output
-from macnn.runs.networks import new_network, save_network
+from macnn.runs.checkpoint import Checkpoint
+from macnn.runs.folder import RunFolder, check_output, finished_summary
+from macnn.runs.networks import new_network
+from macnn.runs.saver import Saver
+from macnn.runs.session import session, stopped_error
 from macnn.runs.setup import open_images, open_loader, place, prepare
+from macnn.stop import Stopped
 from macnn.training.clusters import DEAD
-from macnn.training.discovery import PartDiscovery, pretrain_parts
+from macnn.training.discovery import PartDiscovery, Survey, form_parts, survey_images
 
 
-def run(settings: Settings, *, overwrite: bool, listen: Listener) -> dict[str, Any]:
+def run(
+    settings: Settings,
+    *,
+    overwrite: bool,
+    listen: Listener,
+    resume: Checkpoint | None = None,
+) -> dict[str, Any]:
     """Find the parts of a data set; returns the summary also written to summary.json.
 
+    Args:
+        settings: of the run.
+        overwrite: give up what the run folder holds.
+        listen: hears of the progress.
+        resume: a checkpoint of this run folder to go on from.
+
     Raises:
-        MacnnError: bad settings, data or weights; nothing has been written then.
+        MacnnError: bad settings, data or weights (nothing has been written then), a full disk or
+            device, or a signal (the run has been saved then).
     """
-    output = check_output(settings.run.output, overwrite)
+    with session(settings):
+        return _run(settings, resume, overwrite=overwrite, listen=listen)
+
+
+def _run(
+    settings: Settings, resume: Checkpoint | None, *, overwrite: bool, listen: Listener
+) -> dict[str, Any]:
+    if resume is not None and (done := finished_summary(resume.run)) is not None:
+        return done
+    output = resume.run if resume else check_output(settings.run.output, overwrite)
     if settings.model.parts == 0:
         raise UsageError("--parts 0 has no parts to find", hint="the baseline needs 'train' only")
     device = prepare(settings)
     images = open_images(settings).split("train")
     network = place(new_network(settings, classes=0), settings, device)
+    loader = open_loader(settings, images, shuffle=True)
+    survey = Survey.begin(network)
+    if resume is not None:
+        network.load_state_dict(resume.tensors("model"))
+        survey.load(resume.tensors("trainer"), resume.progress)
 
-    with RunFolder(output, settings, images.class_names, overwrite=overwrite) as folder:
-        loader = open_loader(settings, images, shuffle=True)
-        found = pretrain_parts(
-            network,
-            loader,
-            settings.pretrain,
-            gain=settings.model.gain,
-            seed=settings.run.seed,
-            listen=listen,
-        )
-        path = save_network(
-            network,
-            folder.checkpoints,
-            "parts",
-            0,
-            class_names=images.class_names,
-            settings=settings,
-        )
-        picture = folder.report / "parts.png"
-        save(draw_parts(network, open_loader(settings, images)), picture)
+    with RunFolder(
+        output, settings, images.class_names, overwrite=overwrite, resume=resume
+    ) as folder:
+        saver = Saver(folder, settings, images.class_names, resume)
+
+        def write() -> Path:
+            return saver.save("survey", survey.batches, network, *survey.state())
+
+        def after_batch() -> None:
+            if saver.due(survey.batches):
+                write()
+
+        try:
+            survey_images(network, loader, survey, after_batch, listen)
+            write()  # what follows is short, changes the network, and starts again from here
+            found = form_parts(
+                network,
+                loader,
+                survey,
+                settings.pretrain,
+                gain=settings.model.gain,
+                seed=settings.run.seed,
+                listen=listen,
+            )
+            picture = folder.report / "parts.png"
+            drawn = draw_parts(network, open_loader(settings, images))
+        except Stopped as stopped:
+            raise stopped_error(stopped, write()) from None
+        path = saver.save("parts", len(loader) + 1, network, {}, {})
+        if folder.writes:
+            save(drawn, picture)
         summary = {**_summary(found), "checkpoint": str(path), "picture": str(picture)}
         folder.finish(summary)
     return summary

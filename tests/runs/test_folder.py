@@ -15,12 +15,12 @@ def status(folder):
 def test_a_run_leaves_its_settings_metrics_and_summary(tmp_path):
     path = tmp_path / "deep" / "run"
     with RunFolder(path, Settings(), ("a", "b"), overwrite=False) as run:
-        assert status(path) == {"state": "running"}
+        assert status(path) == {"state": "running", "reason": None}
         run.record(Notice("info", "not kept"))
         run.record(Metrics("grouping", 1, {"cng": 0.5}))
         run.record(Metrics("convolution", 2, {"cls": 1.5}))
         run.finish({"steps": 2})
-    assert status(path) == {"state": "done"}
+    assert status(path) == {"state": "done", "reason": None}
     assert json.loads((path / "classes.json").read_text()) == ["a", "b"]
     assert json.loads((path / "summary.json").read_text()) == {"steps": 2}
     lines = (path / "metrics.jsonl").read_text().splitlines()
@@ -36,7 +36,7 @@ def test_a_run_leaves_its_settings_metrics_and_summary(tmp_path):
 def test_a_failed_run_says_so(tmp_path):
     with pytest.raises(RuntimeError), RunFolder(tmp_path, Settings(), (), overwrite=False):
         raise RuntimeError("the lamp went out")
-    assert status(tmp_path) == {"state": "failed", "error": "the lamp went out"}
+    assert status(tmp_path) == {"state": "failed", "reason": "the lamp went out"}
 
 
 def test_a_used_folder_is_kept_unless_it_is_given_up(tmp_path):

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
 from sklearn.cluster import KMeans
@@ -11,7 +9,7 @@ from macnn.data.loaders import Batch
 from macnn.model import NetworkSpec
 from macnn.model.grouping import ChannelGrouping
 from macnn.training import discovery
-from macnn.training.discovery import pretrain_parts
+from macnn.training.discovery import Survey, form_parts, survey_images
 from macnn_kernels import channel_peaks, cluster_channels
 
 
@@ -49,13 +47,9 @@ class Indices:
     def __len__(self):
         return -(-len(self.numbers) // self.batch_size)
 
-    def epoch(self):
-        for group in self.numbers.split(self.batch_size):
-            yield SimpleNamespace(images=group, labels=group, to=lambda _, g=group: _batch(g))
-
-
-def _batch(group):
-    return Batch(group, group, group, group)
+    def epoch(self, number=0, offset=0):
+        for group in self.numbers.split(self.batch_size)[offset:]:
+            yield Batch(group, group, group, group, total=len(group))
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +57,30 @@ def found():
     torch.manual_seed(0)
     network = Moving(images=30)
     settings = PretrainSettings(restarts=16, fit_steps=150, fit_rate=1e-2)
-    result = pretrain_parts(network, Indices(30), settings, gain=1.5, seed=0, listen=events.silent)
+    loader, survey = Indices(30), Survey.begin(network)
+    survey_images(network, loader, survey, lambda: None, events.silent)
+    result = form_parts(network, loader, survey, settings, gain=1.5, seed=0, listen=events.silent)
     return network, result
+
+
+def test_a_survey_that_was_saved_half_way_ends_as_if_never_stopped():
+    network = Moving(images=30)
+    whole, half, rest = (Survey.begin(network) for _ in range(3))
+    survey_images(network, Indices(30), whole, lambda: None, events.silent)
+
+    def stop_at_three():
+        if half.batches == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        survey_images(network, Indices(30), half, stop_at_three, events.silent)
+    rest.load(*half.state())
+    survey_images(network, Indices(30), rest, lambda: None, events.silent)
+    for (name, expected), (_, found) in zip(
+        whole.state()[0].items(), rest.state()[0].items(), strict=True
+    ):
+        assert torch.equal(expected, found), name
+    assert whole.state()[1] == rest.state()[1]
 
 
 def test_channels_that_peak_together_become_one_part(found):

@@ -1,9 +1,10 @@
 import pytest
 
 from macnn.config.settings import TrainSettings
+from macnn.errors import UsageError
 from macnn.model import Network, NetworkSpec
 from macnn.model.backbones import Backbone, BackboneSpec
-from macnn.training.optimisers import convolution_optimiser, set_rates
+from macnn.training.optimisers import convolution_optimiser, layer_factors, set_rates
 
 
 @pytest.fixture
@@ -12,8 +13,8 @@ def optimiser():
     return convolution_optimiser(network, TrainSettings(rate=1.0, conv_multiplier=0.1))
 
 
-def rates(optimiser, done, warm):
-    set_rates(optimiser, done, warm)
+def rates(optimiser, done, warm_up, schedule="cosine"):
+    set_rates(optimiser, done, TrainSettings(warm_up=warm_up, schedule=schedule))
     return [group["lr"] for group in optimiser.param_groups]
 
 
@@ -28,3 +29,27 @@ def test_convolutions_wait_until_the_classifiers_know_something(optimiser):
     assert rates(optimiser, 0.5, 0.5) == pytest.approx([0.05, 0.5])
     halfway = rates(optimiser, 0.25, 0.5)
     assert halfway[0] == pytest.approx(0.05 * halfway[1])
+
+
+def test_rates_fall_to_a_tenth_after_each_third_or_stay(optimiser):
+    steps = [rates(optimiser, done, 0.0, "step")[1] for done in (0.0, 0.4, 0.7)]
+    assert steps == pytest.approx([1.0, 0.1, 0.01])
+    assert rates(optimiser, 0.9, 0.0, "constant") == [0.1, 1.0]
+
+
+def test_the_longest_prefix_decides_the_rate_of_a_layer():
+    network = Network(NetworkSpec("tiny", None, 32, 0, 2), Backbone(BackboneSpec("tiny")))
+    name = next(name for name, _ in network.backbone.named_parameters())
+    first = f"backbone.{name}"
+    settings = TrainSettings(rate=1.0, conv_multiplier=0.1, layer_rates=f"backbone=3,{first}=0")
+    optimiser = convolution_optimiser(network, settings)
+    bases = {id(p): group["base"] for group in optimiser.param_groups for p in group["params"]}
+    named = dict(network.named_parameters())
+    assert bases[id(named[first])] == 0
+    assert sorted(set(bases.values())) == pytest.approx([0.0, 0.3, 1.0])
+
+
+@pytest.mark.parametrize("text", ["body", "body=fast", "nowhere=0.1"])
+def test_layer_rates_that_mean_nothing_are_refused(text):
+    with pytest.raises(UsageError, match="--layer-rates"):
+        layer_factors(text, ["body.weight"])

@@ -1,0 +1,59 @@
+"""What is reported of a phase: means of losses over images, and the state of the maps."""
+
+import torch
+from torch import Tensor
+
+from macnn import world
+from macnn.evaluation.telemetry import Telemetry, TelemetryFigures
+
+
+class Tally:
+    """Sums over the images of this process, on the device; reading them waits for it."""
+
+    def __init__(self, margin: float) -> None:
+        """Start empty; `margin` is that of Div."""
+        self.telemetry = Telemetry(margin)
+        self.sums: dict[str, Tensor] = {}  # float64 (2,): sum over images, images
+
+    def add(self, images: int, attention: Tensor | None = None, **means: Tensor) -> None:
+        """Add means over `images` images, and their maps (B, N, H, W)."""
+        if attention is not None:
+            self.telemetry.update(attention.detach())
+        for name, mean in means.items():
+            value = mean.detach().double() * images
+            both = torch.stack((value, torch.full_like(value, images)))
+            self.sums[name] = self.sums[name] + both if name in self.sums else both
+
+    def means(self, *, everywhere: bool) -> dict[str, float]:
+        """Means so far, over all processes or over this one's images."""
+        summed = {n: world.total(s) if everywhere else s for n, s in self.sums.items()}
+        return {name: (both[0] / both[1]).item() for name, both in summed.items()}
+
+    def maps(self, *, everywhere: bool) -> TelemetryFigures | None:
+        """Figures of the maps so far; None if there were none."""
+        if self.telemetry.sums is None:
+            return None
+        return self.telemetry.compute(everywhere=everywhere)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All there is to save, one row per process. Every process calls this."""
+        named = dict(self.sums)
+        if self.telemetry.sums is not None:
+            named["/telemetry"] = self.telemetry.sums
+        return {name: torch.stack(_rows(value)) for name, value in named.items()}
+
+    def load(self, saved: dict[str, Tensor], device: torch.device) -> None:
+        """Continue from saved sums; with another number of processes the first one has all."""
+        for name, every in saved.items():
+            if len(every) == world.size():
+                own = every[world.rank()].to(device)
+            else:
+                own = every.sum(0).to(device) * (world.rank() == 0)
+            if name == "/telemetry":
+                self.telemetry.sums = own
+            else:
+                self.sums[name] = own
+
+
+def _rows(value: Tensor) -> list[Tensor]:
+    return [row[0] for row in world.rows(value[None])]
