@@ -7,7 +7,18 @@ import typer
 
 from macnn import __version__
 from macnn.errors import MacnnError
-from macnn_cli import bench, config, data, demo, evaluate, export, predict, pretrain_parts, report, train
+from macnn_cli import (
+    bench,
+    config,
+    data,
+    demo,
+    evaluate,
+    export,
+    predict,
+    pretrain_parts,
+    report,
+    train,
+)
 from macnn_cli.console import err
 
 USAGE, INTERRUPTED = 2, 130
