@@ -1,12 +1,18 @@
 """Material shared by the tests: a small set of synthetic birds, and the real ones where present."""
 
 import os
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 
+from macnn.config import resolve
 from macnn.data.synth import write_birds
+from macnn.model import Network, NetworkSpec
+from macnn.model.backbones import BackboneSpec, build_backbone
+from macnn.runs.checkpoint import write_checkpoint
 
 
 def pytest_configure():
@@ -27,6 +33,33 @@ def birds(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "birds"
     write_birds(folder, classes=16, images_per_class=3, size=64, seed=0)
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Run folders with a checkpoint each, nothing trained: `trained("macnn")`, `"baseline"`..."""
+
+    @cache
+    def write(kind):
+        torch.manual_seed(0)
+        parts, classes = (0 if kind == "baseline" else 4), (0 if kind == "parts" else 16)
+        spec = NetworkSpec("tiny", None, 64, parts, classes, power=8.0, response_scale=2.0)
+        network = Network(spec, build_backbone(BackboneSpec("tiny"), None))
+        run = tmp_path_factory.mktemp("runs") / kind
+        write_checkpoint(
+            run / "checkpoints",
+            kind,
+            5,
+            {"model": network.state_dict()},
+            network=asdict(spec),
+            class_names=tuple(f"{i:03}.Bird_{i}" for i in range(1, 17)),
+            settings=resolve(
+                flags={"data.root": "birds", "data.image_size": 64}
+            ).settings.model_dump(mode="json"),
+        )
+        return run
+
+    return write
 
 
 def _material(variable):

@@ -61,6 +61,7 @@ class _Named(nn.Module):
         return answer._asdict()
 
 
+@torch.no_grad()
 def _traced(recogniser: Recogniser) -> torch.export.ExportedProgram:
     # torch.export.save warns of weights that are not contiguous.
     module = _Named(recogniser).to(memory_format=torch.contiguous_format)

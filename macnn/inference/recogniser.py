@@ -55,7 +55,7 @@ class PartRecogniser(Recogniser):
         logits, attention = self.network(images)
         joint = logits.sum(dim=1)
         if attention is None:
-            return Recognition(joint, joint.new_zeros(len(images), 0, 4))
+            return Recognition(joint, joint.new_zeros(images.shape[0], 0, 4))
         centres = self.network.grid.to_pixels(part_centres(attention))
         reach = BOX_SHARE * self.image_size / 2
         return Recognition(joint, torch.cat((centres - reach, centres + reach), dim=-1))
