@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from operator import itemgetter
 from time import perf_counter
 
 import torch
@@ -55,10 +56,9 @@ class Batch:
 
     def split(self, pieces: int) -> list["Batch"]:
         """Cut into at most `pieces` batches of nearly one size; `total` stays that of the whole."""
-        bounds = [len(self.labels) * i // pieces for i in range(pieces + 1)]
-        return [
-            self._each(lambda tensor, a=a, b=b: tensor[a:b]) for a, b in pairwise(bounds) if a < b
-        ]
+        cuts = [len(self.labels) * i // pieces for i in range(pieces + 1)]
+        kept = [slice(a, b) for a, b in pairwise(cuts) if a < b]
+        return [self._each(itemgetter(rows)) for rows in kept]
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         images, labels, samples, frames = map(
