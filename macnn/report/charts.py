@@ -6,7 +6,7 @@ follows the theme of the page.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
@@ -104,54 +104,72 @@ class Matrix:
     names: list[str]
 
 
+class Curve(NamedTuple):
+    """A line before it has a scale: `points` are (step, value)."""
+
+    label: str
+    colour: str
+    dashed: bool
+    points: list[tuple[int, float]]
+
+
 def panels(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> list[Panel]:
     """One panel per figure that was recorded, from the rows of a run's metrics.jsonl.
 
     Parts have a line each, over all phases of training. A figure of the whole network has one for
     training and one for validation. The axis starts at 0, lest noise look like change.
     """
-    found = []
     steps = max((row["step"] for row in rows), default=0)
-    for name, title in titles.items():
-        trained = [row for row in rows if row["phase"] != "validation"]
-        held_out = [row for row in rows if row["phase"] == "validation"]
-        parts = sorted({key for row in trained for key in row if key.startswith(f"{name}/part ")})
-        if parts:
-            series = [
-                (key.partition("/")[2], f"var(--part-{key.rpartition(' ')[2]})", False, trained)
-                for key in parts
-            ]
-            keys = parts
-        else:
-            series = [("training", "var(--soft)", True, trained)]
-            series += [("validation", "var(--ink)", False, held_out)]
-            keys = [name, name]
+    found = ((title, _curves(rows, name)) for name, title in titles.items())
+    return [_panel(title, curves, steps) for title, curves in found if curves]
+
+
+def _curves(rows: Sequence[Mapping[str, Any]], name: str) -> list[Curve]:
+    held_out = [row for row in rows if row["phase"] == "validation"]
+    trained = [row for row in rows if row["phase"] != "validation"]
+    prefix = f"{name}/part "
+    numbers = {
+        int(key.removeprefix(prefix)) for row in trained for key in row if key.startswith(prefix)
+    }
+    if numbers:
         curves = [
-            (label, colour, dashed, [(row["step"], row[key]) for row in source if key in row])
-            for key, (label, colour, dashed, source) in zip(keys, series, strict=True)
+            Curve(f"part {n}", f"var(--part-{n})", False, _points(trained, f"{prefix}{n}"))
+            for n in sorted(numbers)
         ]
-        if curves := [curve for curve in curves if curve[3]]:
-            found.append(_panel(title, curves, steps))
-    return found
+    else:
+        curves = [
+            Curve("training", "var(--soft)", True, _points(trained, name)),
+            Curve("validation", "var(--ink)", False, _points(held_out, name)),
+        ]
+    return [curve for curve in curves if curve.points]
 
 
-def _panel(
-    title: str, curves: list[tuple[str, str, bool, list[tuple[float, float]]]], steps: int
-) -> Panel:
-    values = [value for *_, points in curves for _, value in points]
-    x_ticks = MaxNLocator(4, integer=True, min_n_ticks=2).tick_values(0, steps)
-    y_ticks = MaxNLocator(4).tick_values(min(0, *values), max(0, *values))
+def _points(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
+    return [(row["step"], row[name]) for row in rows if name in row]
+
+
+def _panel(title: str, curves: Sequence[Curve], steps: int) -> Panel:
+    values = [value for curve in curves for _, value in curve.points]
+    bottom, top = min(0, *values), max(0, *values)
+    x_ticks = MaxNLocator(4, integer=True, min_n_ticks=2).tick_values(0, max(steps, 1))
+    y_ticks = MaxNLocator(4).tick_values(bottom, top if top > bottom else 1)
     low, high = y_ticks[0], y_ticks[-1]
 
     def x(step: float) -> float:
-        return _LEFT + (WIDTH - _LEFT - _RIGHT) * step / steps
+        return _LEFT + (WIDTH - _LEFT - _RIGHT) * step / max(steps, 1)
 
     def y(value: float) -> float:
         return _TOP + (HEIGHT - _TOP - _BOTTOM) * (high - value) / (high - low)
 
     lines = [
-        Line(label, colour, dashed, [(x(step), y(v)) for step, v in points], f"{points[-1][1]:.3g}")
-        for label, colour, dashed, points in curves
+        Line(
+            curve.label,
+            curve.colour,
+            curve.dashed,
+            points=[(x(step), y(value)) for step, value in curve.points],
+            last=f"{curve.points[-1][1]:.3g}",
+        )
+        for curve in curves
     ]
     return Panel(
         title,

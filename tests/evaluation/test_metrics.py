@@ -105,3 +105,14 @@ def test_logits_that_are_not_finite_are_refused():
 def test_shapes_that_do_not_fit_are_named(logits, labels, names, match):
     with pytest.raises(ValueError, match=match):
         classification_report(logits, labels, names)
+
+
+@given(seed=st.integers(0, 99), scale=st.floats(0.1, 20))
+def test_the_bins_of_reliability_hold_all_images_and_their_gaps_make_the_error(seed, scale):
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(50, 2, 3, generator=generator)
+    report = classification_report(logits, torch.arange(50) % 3, NAMES)
+    filled = [each for each in report.reliability if each.images]
+    assert sum(each.images for each in filled) == 50
+    error = sum(each.images * abs(each.confidence - each.accuracy) for each in filled) / 50
+    assert error == pytest.approx(report.calibration_error, abs=1e-5)
