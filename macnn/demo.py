@@ -33,10 +33,12 @@ def run(output: Path, *, seed: int, overwrite: bool, listen: Listener) -> dict[s
         flags |= {f"model.{name}": value for name, value in model.items()}
         return resolve(flags=flags, preset=PRESET).settings
 
-    def measure(folder: str) -> dict[str, Any]:
+    def measure(folder: str, baseline: Path | None = None) -> dict[str, Any]:
         listen(Notice("info", f"Evaluating {folder}"))
         checkpoint = read_checkpoint(output / folder)
-        return evaluation.run(checkpoint, settings(folder), split="test", listen=listen)
+        return evaluation.run(
+            checkpoint, settings(folder), split="test", baseline=baseline, listen=listen
+        )
 
     listen(Notice("info", "Finding the parts"))
     pretrain_parts.run(settings("parts"), overwrite=overwrite, listen=listen)
@@ -46,7 +48,8 @@ def run(output: Path, *, seed: int, overwrite: bool, listen: Listener) -> dict[s
     listen(Notice("info", "Training MA-CNN"))
     train.run(settings("macnn"), found, overwrite=overwrite, listen=listen)
 
-    results = {name: measure(name) for name in ("baseline", "parts", "macnn")}
+    results = {name: measure(name) for name in ("baseline", "parts")}
+    results["macnn"] = measure("macnn", output / "baseline")
     return {
         "classes": len(found.class_names),
         "images": results["macnn"]["images"],
@@ -56,6 +59,7 @@ def run(output: Path, *, seed: int, overwrite: bool, listen: Listener) -> dict[s
             _row("MA-CNN, trained", results["macnn"]),
         ],
         "picture": results["macnn"]["files"][0],
+        "page": results["macnn"]["files"][-1],
     }
 
 

@@ -45,3 +45,4 @@ def demo(
     )
     out.print("crowded: images in which two parts look at one place.")
     out.print(f"Where the parts look: {result['picture']}", highlight=False, markup=False)
+    out.print(f"All of it, for a browser: {result['page']}", highlight=False, markup=False)

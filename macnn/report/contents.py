@@ -11,8 +11,6 @@ from macnn.data.samples import Split
 from macnn.errors import DataError, UsageError
 from macnn.evaluation.predictions import Predictions, read_predictions
 
-SOURCES = "sources.json"
-
 
 @dataclass(frozen=True)
 class SettingRow:
@@ -52,7 +50,7 @@ def read_contents(run: Path, settings: Settings, split: Split) -> Contents:
         DataError: a file of it is damaged.
     """
     values = flatten(settings.model_dump(mode="json", exclude_none=True)).items()
-    sources = _json(run / SOURCES, default={})
+    sources = _json(run / "sources.json", default={})
     return Contents(
         name=run.resolve().name,
         figures=read_figures(run, split),

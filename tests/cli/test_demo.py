@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,7 @@ def test_the_demo_compares_with_the_baseline_and_shows_the_parts(macnn, small, t
     assert 0 <= trained["accuracy"] <= 1
     assert 0 <= trained["pck10"] <= 1
     assert (tmp_path / "demo" / "macnn" / "report" / "parts-test.png").samefile(result["picture"])
+    assert "points against baseline" in Path(result["page"]).read_text(encoding="utf-8")
 
 
 def test_a_used_folder_needs_to_be_given_up(macnn, small, tmp_path):

@@ -11,6 +11,7 @@ COMMANDS = [
     ["pretrain-parts"],
     ["train"],
     ["eval"],
+    ["report"],
     ["demo"],
     ["data", "synth"],
     ["config", "show"],
