@@ -12,7 +12,7 @@ from torch import Tensor
 from macnn.data.duplicates import fingerprint, lookalikes
 from macnn.data.images import decode, quiet
 from macnn.data.layouts import Found, find
-from macnn.data.names import shown
+from macnn.data.names import counted, shown
 from macnn.data.samples import SPLITS, ImageSet, Sample
 from macnn.data.threads import mapped
 from macnn.errors import DataError
@@ -205,5 +205,5 @@ def _strays(samples: Sequence[Sample]) -> Iterator[Finding]:
         if strays:
             first = ", ".join(shown(name) for name in strays[:3])
             more = ", ..." if len(strays) > 3 else ""
-            count = f"{len(strays):,} file{'' if len(strays) == 1 else 's'}"
+            count = counted(len(strays), "file")
             yield Finding("stray", str(folder), f"{count} of no sample: {first}{more}")

@@ -15,3 +15,9 @@ def shown(path: Path | str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(path)
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2,000 files`, `3 classes`."""
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from macnn.data.layouts.files import lines, number
 from macnn.data.layouts.layout import Layout, assemble, need
-from macnn.data.names import shown
+from macnn.data.names import counted, shown
 from macnn.data.samples import Box, ImageSet, Sample
 from macnn.errors import DataError
 
@@ -108,7 +108,7 @@ def _surplus(images: Iterable[str], others: dict[str, Iterable[str]]) -> list[st
         if absent := len(set(listed) - set(images)):
             files.setdefault(absent, []).append(file)
     return [
-        f"{', '.join(names)}: {absent:,} listed images are absent from images.txt"
+        f"{', '.join(names)}: {counted(absent, 'listed image')} absent from images.txt"
         for absent, names in files.items()
     ]
 

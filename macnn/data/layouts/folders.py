@@ -5,7 +5,7 @@ from pathlib import Path
 
 from macnn.data.layouts.files import folders, holds_images, images
 from macnn.data.layouts.layout import Layout, assemble
-from macnn.data.names import shown
+from macnn.data.names import counted, shown
 from macnn.data.samples import ImageSet, Sample, Split
 from macnn.errors import DataError
 
@@ -102,7 +102,7 @@ def _strays(folder: Path, taken: Iterable[Path]) -> list[str]:
         if folder / name not in taken
     ]
     if loose := len(images(folder)):
-        notes.append(f"{shown(folder)}: {loose:,} images outside class folders: left out")
+        notes.append(f"{shown(folder)}: {counted(loose, 'image')} outside class folders: left out")
     return notes
 
 

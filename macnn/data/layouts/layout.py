@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from macnn.data.names import shown
+from macnn.data.names import counted, shown
 from macnn.data.samples import ImageSet, Sample
 from macnn.errors import DataError
 
@@ -69,7 +69,7 @@ def assemble(
         first = ", ".join(f"'{class_names[label]}'" for label in absent[:3])
         more = ", ..." if len(absent) > 3 else ""
         verb = "has" if len(absent) == 1 else "have"
-        notes = [*notes, f"{_count(len(absent), 'class')} {verb} no image: {first}{more}"]
+        notes = [*notes, f"{counted(len(absent), 'class')} {verb} no image: {first}{more}"]
     dense = {label: index for index, label in enumerate(present)}
     return ImageSet(
         name=root.name,
@@ -106,7 +106,3 @@ def need(root: Path, title: str, *names: str) -> None:
                 f"{shown(root)}: not in the {title} layout, {name} is missing",
                 hint="'macnn data layouts' shows what is expected",
             )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 'es'}"

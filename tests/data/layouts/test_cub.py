@@ -2,9 +2,8 @@ import shutil
 
 import pytest
 
-from macnn.data.layouts.cub import read_cub
+from macnn.data.layouts.cub import REQUIRED, read_cub
 from macnn.data.samples import Box
-from macnn.errors import DataError
 
 
 @pytest.fixture
@@ -64,8 +63,10 @@ def _replace(file, old, new):
     ("file", "old", "new", "message"),
     [
         ("images.txt", "1 001.A/one two.jpg", "1", ":1: expected 2 fields"),
+        ("images.txt", "2 001.A/b.jpg", "1 001.A/b.jpg", "id 1 is listed twice"),
         ("image_class_labels.txt", "6 2\n", "", "no line for image 6 (002.B/d.jpg)"),
         ("image_class_labels.txt", "6 2\n", "6 9\n", "which classes.txt does not list"),
+        ("image_class_labels.txt", "1 1\n", "1 0\n", "add 1 to every label"),
         ("train_test_split.txt", "5 1", "5 yes", "expected 1 (training) or 0 (test)"),
         ("train_test_split.txt", "5 1", "5 0", "class '002.B' has no training image"),
         ("classes.txt", "3 003.C\n", "3 003.C\n4 004.D\n", "class '004.D' is empty"),
@@ -73,11 +74,31 @@ def _replace(file, old, new):
         ("parts/part_locs.txt", "5 1", "5 9", "part 9, which parts.txt does not list"),
     ],
 )
-def test_a_broken_file_is_named_with_what_is_wrong(layout, file, old, new, message):
+def test_a_broken_file_is_refused(layout, refused, file, old, new, message):
     _replace(layout / file, old, new)
-    with pytest.raises(DataError) as refused:
-        read_cub(layout)
-    assert message in str(refused.value)
+    refused(layout, message)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_missing_file_is_refused(layout, refused, name):
+    (layout / name).unlink()
+    refused(layout, "CUB-200-2011", f"{name} is missing", "macnn data layouts")
+
+
+def test_parts_without_a_line_are_not_visible(layout):
+    _replace(layout / "parts" / "part_locs.txt", "1 1 0.0 0.0 0\n1 2 312.0 182.0 1\n", "")
+    images = read_cub(layout)
+    assert images.samples[0].keypoints == (None, None)
+    assert images.samples[2].keypoints == ((3.0, 4.0), None)
+
+
+def test_what_other_files_list_too_is_noted(layout):
+    notes = read_cub(layout).notes
+    assert notes[0] == (
+        "image_class_labels.txt, train_test_split.txt: 2 listed images absent from images.txt"
+    )
+    assert notes[1] == "parts/part_locs.txt: 1 listed image absent from images.txt"
+    assert notes[2] == "1 class has no image: '003.C'"
 
 
 def test_real_birds_load_although_other_files_list_more(real_birds):
