@@ -19,7 +19,15 @@ BASELINE = Annotated[
 
 
 @takes_settings(
-    "data.root", "data.batch_size", "data.workers", "run.device", "run.threads", "run.kernels"
+    "data.root",
+    "data.dataset",
+    "data.cache",
+    "data.skip_bad_images",
+    "data.batch_size",
+    "data.workers",
+    "run.device",
+    "run.threads",
+    "run.kernels",
 )
 def evaluate(
     *,
@@ -53,6 +61,8 @@ def evaluate(
 def show(result: dict[str, Any]) -> None:
     """Print the figures of an evaluation as tables."""
     title = f"{result['kind']} checkpoint, {result['images']} {result['split']} images"
+    if failed := len(result["failed"]):
+        title += f", {failed} more could not be read"
     if accuracy := result["classification"]:
         rows = [
             [name, percent(score["top1"]), percent(score["top5"]), percent(score["standard_error"])]

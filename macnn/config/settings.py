@@ -89,14 +89,16 @@ class DataSettings(Section):
         lt=1,
     )
     cache: Path | None = setting(
-        None, "--cache", "Folder written by 'macnn data cache', to read images from."
+        None,
+        "--cache",
+        "Folder written by 'macnn data cache' to read images from; none reads their files.",
     )
 
     @field_validator("root", "cache")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         """A saved configuration then means the same from any folder."""
-        return None if path is None else path.absolute()
+        return None if path is None or path == Path("none") else path.absolute()
 
 
 class ModelSettings(Section):

@@ -16,7 +16,7 @@ from macnn.report.plots import confusion_picture
 from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.networks import load_network
-from macnn.runs.setup import open_images, open_loader, place, prepare
+from macnn.runs.setup import check_classes, open_images, open_loader, place, prepare
 
 FITTING: frozenset[Split] = frozenset({"train", "validation"})
 
@@ -41,7 +41,9 @@ def run(
     compared = page.read_baseline(baseline, split) if baseline else None
     device = prepare(settings)
     network = place(load_network(checkpoint), settings, device)
-    images = open_images(settings)
+    images = open_images(settings, listen)
+    if network.spec.classes:
+        check_classes(images, checkpoint.class_names)
     measured = open_loader(settings, images.split(split))
     fitting = open_loader(settings, images.split(*(FITTING - {split} or FITTING)))
     result = evaluate(
@@ -52,6 +54,7 @@ def run(
     files = []
     content: dict[str, Any] = {"kind": checkpoint.kind, "step": checkpoint.step}
     content |= result.as_json()
+    content["failed"] = [bad.reason for bad in images.split(split).failed]
     try:
         if result.telemetry is not None:
             files.append(report / f"parts-{split}.png")
@@ -67,5 +70,5 @@ def run(
         write_json(files[-2], content)
     except OSError as error:
         raise DiskError(f"{report}: cannot be written ({error})") from None
-    page.run(checkpoint.run, settings, split=split, baseline=compared, listen=listen)
+    page.run(checkpoint.run, settings, split=split, baseline=compared)
     return content

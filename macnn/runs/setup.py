@@ -10,11 +10,12 @@ from macnn.config import Settings
 from macnn.data.cache import Cache, open_cache
 from macnn.data.layouts import open_data_set
 from macnn.data.loaders import Loader, Photographs
+from macnn.data.names import shown
 from macnn.data.samples import ImageSet
 from macnn.data.skip import skip_bad
 from macnn.data.splits import complete
 from macnn.data.transforms import Augment, geometry
-from macnn.errors import UsageError
+from macnn.errors import DataError, UsageError
 from macnn.events import Listener, silent
 from macnn.model import Network
 from macnn_kernels import backend
@@ -84,6 +85,23 @@ def open_images(settings: Settings, listen: Listener = silent) -> ImageSet:
     if data.skip_bad_images == 0:
         return images
     return skip_bad(images, data.skip_bad_images, listen, _cache(settings, images))
+
+
+def check_classes(images: ImageSet, names: tuple[str, ...]) -> None:
+    """Check that labels mean the same in a data set as in a checkpoint with these class names.
+
+    Raises:
+        DataError: they do not.
+    """
+    if images.class_names == names:
+        return
+    pairs = enumerate(zip(images.class_names, names, strict=False), start=1)
+    differing = next((f"class {k} is '{a}', not '{b}'" for k, (a, b) in pairs if a != b), None)
+    raise DataError(
+        f"{shown(images.root)}: other classes than in the checkpoint: "
+        + (differing or f"{len(images.class_names)}, not {len(names)}"),
+        hint="use a data set with the classes of training",
+    )
 
 
 def open_loader(

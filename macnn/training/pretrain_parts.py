@@ -51,7 +51,7 @@ def _run(
     if settings.model.parts == 0:
         raise UsageError("--parts 0 has no parts to find", hint="the baseline needs 'train' only")
     device = prepare(settings)
-    images = open_images(settings).split("train")
+    images = open_images(settings, listen).split("train")
     network = place(new_network(settings, classes=0), settings, device)
     loader = open_loader(settings, images, shuffle=True)
     survey = Survey.begin(network)

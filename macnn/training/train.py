@@ -64,7 +64,7 @@ def _run(
             hint="pass --init RUN of 'macnn pretrain-parts', or --parts 0 for the baseline",
         )
     device = prepare(settings)
-    images = open_images(settings)
+    images = open_images(settings, listen)
     network = place(_network(settings, init, resume, images), settings, device)
     kind: Kind = "macnn" if network.spec.parts else "baseline"
     training, validation = images.split("train"), images.split("validation")

@@ -1,0 +1,125 @@
+import json
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+from torch.testing import assert_close
+
+from macnn.data.cache import open_cache, write_cache
+from macnn.data.layouts import open_data_set
+from macnn.data.loaders import Loader, Photographs
+from macnn.data.samples import BadImage
+from macnn.data.transforms import geometry
+from macnn.errors import DataError, DiskError, UsageError
+
+SIZE = 32
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Six photographs of two classes and several shapes."""
+    root = tmp_path / "data"
+    for number in range(6):
+        folder = root / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = Image.effect_noise((60 + 13 * number, 90 - 7 * number), 60).convert("RGB")
+        picture.save(folder / f"{number}.png")
+    Image.new("RGB", (20, 24), "red").save(root / "a" / "small.png")
+    return open_data_set(root)
+
+
+@pytest.fixture
+def folder(images, tmp_path):
+    """A cache of them."""
+    assert write_cache(images, tmp_path / "cache", SIZE)["images"] == 7
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("augment", ["none", "flip"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_with_crop_the_network_sees_the_same_bits(images, folder, augment, workers):
+    plain = Photographs(images, geometry(SIZE, "crop", augment), seed=1)
+    cached = replace(plain, cache=open_cache(folder, images, SIZE))
+    for expected, batch in zip(
+        Loader(plain, 3, shuffle=True).epoch(2),
+        Loader(cached, 3, shuffle=True, workers=workers).epoch(2),
+        strict=True,
+    ):
+        assert torch.equal(batch.images, expected.images)
+        assert_close(batch.frames, expected.frames)
+
+
+@pytest.mark.parametrize(("mode", "augment"), [("pad", "none"), ("crop", "strong")])
+def test_otherwise_it_is_nearly_the_same_at_the_same_place(images, folder, mode, augment):
+    plain = Photographs(images, geometry(SIZE, mode, augment), seed=1)
+    cached = replace(plain, cache=open_cache(folder, images, SIZE))
+    expected, batch = (next(Loader(p, 7).epoch()) for p in (plain, cached))
+    if augment == "none":  # a strong crop is drawn for the size it is given
+        assert_close(batch.frames, expected.frames, atol=0.5, rtol=0.02)
+    assert (batch.images.float() - expected.images.float()).abs().mean() < 40
+
+
+def test_images_are_shrunk_never_enlarged(images, folder):
+    entries = open_cache(folder, images, SIZE).entries
+    assert {min(entry.cached) for entry in entries.values()} == {20, SIZE}
+
+
+def test_an_image_that_changed_is_noticed(images, folder):
+    path = images.samples[2].path
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(DataError, match=f"{path.name}: changed since it was cached"):
+        open_cache(folder, images, SIZE)
+    path.unlink()
+    with pytest.raises(DataError, match="changed since"):
+        open_cache(folder, images, SIZE)
+
+
+def test_an_image_that_is_not_in_it_is_noticed(images, tmp_path):
+    write_cache(replace(images, samples=images.samples[1:]), tmp_path / "less", SIZE)
+    with pytest.raises(DataError, match=f"{images.samples[0].path.name}: not in"):
+        open_cache(tmp_path / "less", images, SIZE)
+
+
+def test_a_cache_of_smaller_images_is_refused(images, folder):
+    with pytest.raises(UsageError, match="short sides of 32 pixels, --img-size is 64"):
+        open_cache(folder, images, 64)
+
+
+@pytest.mark.parametrize("damage", ["missing", "not json", "other version", "short"])
+def test_a_damaged_cache_is_refused(images, folder, damage):
+    index = folder / "index.json"
+    if damage == "missing":
+        index.unlink()
+    elif damage == "not json":
+        index.write_text("[")
+    elif damage == "other version":
+        index.write_text(json.dumps(json.loads(index.read_text()) | {"version": 0}))
+    else:
+        os.truncate(folder / "pixels.bin", 100)
+    with pytest.raises(DataError, match=r"not a cache of this version .*; write it with"):
+        open_cache(folder, images, SIZE)
+
+
+def test_the_reason_of_a_bad_image_is_kept(images, tmp_path):
+    bad = BadImage(images.samples[0], "does not decode")
+    whole = replace(images, samples=images.samples[1:], failed=(bad,))
+    write_cache(whole, tmp_path / "c", SIZE)
+    cache = open_cache(tmp_path / "c", images, SIZE)
+    assert cache.failed == {bad.sample.path: "does not decode"}
+    with pytest.raises(DataError, match="does not decode"):
+        cache.read(bad.sample.path)
+
+
+def test_a_bad_image_or_a_bad_place_leaves_nothing(images, tmp_path):
+    with pytest.raises(UsageError, match="not an empty folder"):
+        write_cache(images, images.root, SIZE)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match="cannot be written"):
+        write_cache(images, tmp_path / "file" / "cache", SIZE)
+    images.samples[3].path.write_bytes(b"x")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(DataError, match="does not decode"):
+        write_cache(images, tmp_path / "cache", SIZE)
+    assert sorted(tmp_path.iterdir()) == before
