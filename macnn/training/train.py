@@ -18,6 +18,7 @@ from macnn.runs.networks import continue_network, load_network, new_network
 from macnn.runs.saver import Saver
 from macnn.runs.session import session, stopped_error
 from macnn.runs.setup import open_images, open_loader, place, prepare
+from macnn.runs.tensorboard import tensorboard
 from macnn.stop import Stopped
 from macnn.training.alternation import Alternation
 
@@ -72,9 +73,12 @@ def _run(
     still = open_loader(settings, training)
     validator = open_loader(settings, validation) if validation.samples else None
 
-    with RunFolder(
-        output, settings, images.class_names, overwrite=overwrite, resume=resume
-    ) as folder:
+    with (
+        tensorboard(settings, output, listen) as listen,
+        RunFolder(
+            output, settings, images.class_names, overwrite=overwrite, resume=resume
+        ) as folder,
+    ):
         saver = Saver(folder, settings, images.class_names, resume)
 
         def heard(event: Event) -> None:
