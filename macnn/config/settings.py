@@ -320,6 +320,12 @@ class RunSettings(Section):
     keep_checkpoints: int = setting(
         2, "--keep-checkpoints", "How many of the newest checkpoints to keep beside the best.", ge=1
     )
+    tensorboard: bool = setting(
+        False,
+        "--tensorboard",
+        "Write metrics for TensorBoard too, to tensorboard/ in the run folder; needs the extra of "
+        "that name.",
+    )
 
     @field_validator("output")
     @classmethod
