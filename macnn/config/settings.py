@@ -323,8 +323,8 @@ class RunSettings(Section):
     tensorboard: bool = setting(
         False,
         "--tensorboard",
-        "Write metrics for TensorBoard too, to tensorboard/ in the run folder; needs the extra of "
-        "that name.",
+        "Write the metrics of training for TensorBoard too, to tensorboard/ in the run folder; "
+        "needs the extra of that name.",
     )
 
     @field_validator("output")

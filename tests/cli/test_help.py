@@ -11,6 +11,8 @@ COMMANDS = [
     ["pretrain-parts"],
     ["train"],
     ["eval"],
+    ["predict"],
+    ["export"],
     ["report"],
     ["demo"],
     ["data", "synth"],
