@@ -29,7 +29,13 @@ from macnn.model import Network
 from macnn.training.average import MovingAverage
 from macnn.training.fixed_features import FixedFeatures
 from macnn.training.losses import anchor_loss, classification_loss, grouping_objective
-from macnn.training.optimisers import convolution_optimiser, grouping_optimiser, set_rates
+from macnn.training.optimisers import (
+    convolution_optimiser,
+    grouping_optimiser,
+    load_optimiser,
+    optimiser_tensors,
+    set_rates,
+)
 from macnn.training.stepper import Stepper
 from macnn.training.tally import Tally
 
@@ -322,10 +328,11 @@ class Alternation:
         self.stepper.check()
         tensors = {f"tally.{k}": v for k, v in self.tally.tensors().items()}
         for name, optimiser in self._optimisers().items():
-            for index, values in optimiser.state_dict()["state"].items():
-                tensors |= {f"{name}.{index}.{key}": value for key, value in values.items()}
+            tensors |= {f"{name}.{k}": v for k, v in optimiser_tensors(optimiser).items()}
         if self.average is not None:
-            tensors |= {f"raw.{name}": value for name, value in self.network.state_dict().items()}
+            # Cloned, for the average takes the place of the weights when these are saved.
+            weights = self.network.state_dict()
+            tensors |= {f"raw.{name}": value.clone() for name, value in weights.items()}
         if self.anchors is not None:
             tensors["anchors"] = self.anchors
         return tensors, {
@@ -348,12 +355,7 @@ class Alternation:
         if "anchors" in tensors:
             self.anchors = tensors["anchors"].to(self.device)
         for name, optimiser in self._optimisers().items():
-            state: dict[int, dict[str, Tensor]] = {}
-            for rest, value in groups.get(name, {}).items():
-                index, key = rest.split(".")
-                state.setdefault(int(index), {})[key] = value
-            # Rates are functions of the position; only the tensors are state.
-            optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
+            load_optimiser(optimiser, groups.get(name, {}))
 
     def _optimisers(self) -> dict[str, Optimizer]:
         found: dict[str, Optimizer] = {"sgd": self.optimiser}

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from macnn.config.settings import TrainSettings
@@ -83,3 +84,22 @@ def set_rates(optimiser: SGD, done: float, settings: TrainSettings) -> None:
     rise = min(1.0, done / settings.warm_up) if settings.warm_up else 1.0
     for group in optimiser.param_groups:
         group["lr"] = group["base"] * fall * (rise if group["warms_up"] else 1.0)
+
+
+def optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser, by number of the parameter and name; rates are none of it."""
+    state: dict[int, dict[str, Tensor]] = optimiser.state_dict()["state"]
+    return {f"{i}.{key}": value for i, values in state.items() for key, value in values.items()}
+
+
+def load_optimiser(optimiser: Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Continue from `optimiser_tensors`."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".")
+        like = parameters[int(index)]
+        if value.shape == like.shape:  # fused steps need the memory format of the parameter
+            value = torch.empty_like(like).copy_(value)
+        state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict(optimiser.state_dict() | {"state": state})

@@ -25,8 +25,8 @@ class Tally:
             self.sums[name] = self.sums[name] + both if name in self.sums else both
 
     def means(self, *, everywhere: bool) -> dict[str, float]:
-        """Means so far, over all processes or over this one's images."""
-        summed = {n: world.total(s) if everywhere else s for n, s in self.sums.items()}
+        """Means so far by name, over all processes or over this one's images."""
+        summed = {n: world.total(s) if everywhere else s for n, s in sorted(self.sums.items())}
         return {name: (both[0] / both[1]).item() for name, both in summed.items()}
 
     def maps(self, *, everywhere: bool) -> TelemetryFigures | None:
