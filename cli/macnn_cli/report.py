@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from macnn_cli.console import listening, out, print_json
+from macnn_cli.console import out, print_json
 from macnn_cli.evaluate import BASELINE, SPLIT
-from macnn_cli.options import JSON, QUIET, Given, takes_settings
+from macnn_cli.options import JSON, Given, takes_settings
 
 
 @takes_settings("data.root")
@@ -18,7 +18,6 @@ def report(
     split: SPLIT = "test",
     baseline: BASELINE = None,
     json: JSON = False,
-    quiet: QUIET = False,
 ) -> None:
     """Write one HTML page about a run, to look at offline: report/report-SPLIT.html.
 
@@ -31,8 +30,7 @@ def report(
     config = run / "config.toml"
     settings = given.resolve((str(config), read_toml(config))).settings
     compared = page.read_baseline(baseline, split) if baseline else None
-    with listening(quiet or json) as listen:
-        file = page.run(run, settings, split=split, baseline=compared, listen=listen)
+    file = page.run(run, settings, split=split, baseline=compared)
     if json:
         print_json({"page": str(file)})
     else:

@@ -95,9 +95,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A confusion matrix: rows are true classes, columns predicted ones."""
+    """A confusion matrix: rows are true classes, columns predicted ones.
+
+    Numbers stand in a `gutter` above and to the left, names to the right of it, `wide` units long,
+    so that a narrow screen shows the matrix first.
+    """
 
     gutter: float
+    wide: float
     cell: float
     classes: int
     cells: list[Cell]
@@ -208,11 +213,12 @@ def matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> Ma
     named = classes <= _NAMED
     names = [readable(name) for name in class_names]
     cell = min(max(480 / classes, 20), 34) if named else max(640 / classes, 2)
-    gutter = min(max(map(len, names)), _LETTERS) * 6.2 + 30 if named else 0
+    gutter = 24.0 if named else 0.0
+    wide = min(max(map(len, names)), _LETTERS) * 6.2 + 12 if named else 0.0
     cells = [
         Cell(
             gutter + column * cell,
-            (cell if named else 0) + row * cell,
+            gutter + row * cell,
             count / sum(counts),
             row == column,
             count,
@@ -222,7 +228,7 @@ def matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> Ma
         for column, count in enumerate(counts)
         if count
     ]
-    return Matrix(gutter, cell, classes, cells, [_short(n) for n in names] if named else [])
+    return Matrix(gutter, wide, cell, classes, cells, [_short(n) for n in names] if named else [])
 
 
 def _short(name: str) -> str:

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from macnn.config import Settings
 from macnn.data.samples import ImageSet, Split
 from macnn.errors import DataError, DiskError, UsageError
-from macnn.events import Listener, track
 from macnn.files import write_text
 from macnn.report import charts
 from macnn.report.contents import Contents, read_contents, read_figures
@@ -89,9 +88,7 @@ def read_baseline(run: Path, split: Split) -> Baseline:
     return Baseline(run.resolve().name, accuracy["joint"])
 
 
-def run(
-    folder: Path, settings: Settings, *, split: Split, baseline: Baseline | None, listen: Listener
-) -> Path:
+def run(folder: Path, settings: Settings, *, split: Split, baseline: Baseline | None) -> Path:
     """Write the page of a run that was evaluated on `split`; returns its file.
 
     Args:
@@ -99,7 +96,6 @@ def run(
         settings: those of the run; its images are read again for the pictures.
         split: which evaluation to show.
         baseline: what to compare with, if anything.
-        listen: hears of the progress.
 
     Raises:
         UsageError: the run was not evaluated on the split.
@@ -110,7 +106,7 @@ def run(
     images = open_images(settings).split(split)
     _check(images, contents)
     file = page_of(folder, split)
-    text = render(contents, images, settings, baseline, listen)
+    text = render(contents, images, settings, baseline)
     try:
         write_text(file, text)
     except OSError as error:
@@ -123,7 +119,6 @@ def render(
     images: ImageSet,
     settings: Settings,
     baseline: Baseline | None,
-    listen: Listener,
 ) -> str:
     """The page as HTML."""
     figures, predictions = contents.figures, contents.predictions
@@ -136,30 +131,22 @@ def render(
     verdict = judge(predictions)
     selection = select(predictions, verdict)
     names = [readable(name) for name in images.class_names]
-    has_parts = predictions.attention is not None
-    shown = selection.right + selection.wrong if has_parts else []
-    specimens = {
-        place: _specimen(place, album, contents, verdict, names)
-        for place in track(shown, "Drawing attention", len(shown), listen)
-    }
     accuracy = figures["classification"]
-    environment = Environment(
-        loader=PackageLoader("macnn.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": _percent, "fixed": _fixed}
-    return environment.get_template("page.html").render(
+    has_parts = predictions.attention is not None
+
+    def specimens(places: list[int]) -> list[Specimen]:
+        shown = places if has_parts else []
+        return [_specimen(place, album, contents, verdict, names) for place in shown]
+
+    return _template().render(
         contents=contents,
         figures=figures,
         data=images.name,
         classes=len(names),
         baseline=baseline,
         colours=[part_colour(i) for i in range(_count(contents))],
-        right=[specimens[place] for place in selection.right if has_parts],
-        wrong=[specimens[place] for place in selection.wrong if has_parts],
+        right=specimens(selection.right),
+        wrong=specimens(selection.wrong),
         parts=_parts(album, contents, selection.gallery) if has_parts else [],
         confusions=[_confusion(pair, album, names) for pair in selection.pairs],
         matrix=charts.matrix(accuracy["confusion"], images.class_names) if accuracy else None,
@@ -169,6 +156,18 @@ def render(
         state=charts.panels(contents.metrics, charts.STATE) if has_parts else [],
         chart_size=(charts.WIDTH, charts.HEIGHT),
     )
+
+
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("macnn.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "fixed": _fixed}
+    return environment.get_template("page.html")
 
 
 def _check(images: ImageSet, contents: Contents) -> None:

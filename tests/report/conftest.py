@@ -44,9 +44,7 @@ class Run:
 
     def page(self, baseline=None):
         """Its page, written now."""
-        return page.run(
-            self.folder, self.settings, split="test", baseline=baseline, listen=events.silent
-        )
+        return page.run(self.folder, self.settings, split="test", baseline=baseline)
 
 
 def evaluated(birds, folder, kind):

@@ -5,7 +5,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from macnn import events
 from macnn.errors import DataError, UsageError
 from macnn.evaluation.predictions import read_predictions, write_predictions
 from macnn.report import page
@@ -103,7 +102,7 @@ def test_names_are_text_not_markup(run_of):
     images = open_images(run.settings).split("test")
     odd = replace(images, class_names=("<img src=x>", *images.class_names[1:]))
     contents = page.read_contents(run.folder, run.settings, "test")
-    text = page.render(contents, odd, run.settings, None, events.silent)
+    text = page.render(contents, odd, run.settings, None)
     assert "<img src=x>" not in text
     assert "&lt;img src=x&gt;" in text
 
