@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import select
 import shutil
 import subprocess
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from macnn.runs.folder import environment
 from macnn.runs.setup import open_images, open_loader
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PATIENCE = 60  # seconds
 METRICS = [
     {"phase": phase, "step": step, "cls": 2.0, "accuracy": step / 40}
     | {f"diversity/part {part}": 0.1 * part for part in (1, 2, 3, 4)}
@@ -137,7 +139,6 @@ class Browser:
         )
         os.close(theirs_in)
         os.close(theirs_out)
-        self._reader = os.fdopen(self._in, "rb")
         self._calls = 0
         self._rest = b""
         self._session = None
@@ -158,7 +159,7 @@ class Browser:
     def __exit__(self, *_):
         self._process.terminate()
         self._process.wait(timeout=20)
-        self._reader.close()
+        os.close(self._in)
         os.close(self._out)
 
     def call(self, method, **parameters):
@@ -213,6 +214,8 @@ class Browser:
 
     def _hear(self):
         while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._in], [], [], PATIENCE)
+            assert ready, f"the browser said nothing for {PATIENCE} seconds"
             heard = os.read(self._in, 1 << 20)
             assert heard, "the browser has ended"
             self._rest += heard

@@ -78,11 +78,13 @@ def test_every_setting_is_shown_with_its_source(read):
     assert "train.rate 0.01 default" in text
 
 
-def test_a_run_that_kept_no_sources_says_so(run_of):
+def test_a_checkpoint_away_from_its_run_has_a_page_of_what_is_known(run_of):
     run = run_of("macnn")
-    (run.folder / "sources.json").unlink()
-    text = " ".join(Reader(run.page()).text.split())
-    assert "data.image_size 64 not recorded" in text
+    for name in ("sources.json", "env.json", "metrics.jsonl"):
+        (run.folder / name).unlink()
+    read = Reader(run.page())
+    assert "data.image_size 64 not recorded" in " ".join(read.text.split())
+    assert "training" not in [section["id"] for section in read["section"]]
 
 
 @pytest.mark.parametrize(
