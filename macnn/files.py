@@ -1,5 +1,6 @@
 """Writing files whole: a reader sees the old content or the new, never half of it."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -25,6 +26,12 @@ def write_bytes(file: Path, content: bytes) -> None:
 def write_json(file: Path, content: Any) -> None:
     """Write indented JSON; a value that is not finite is a ValueError."""
     write_text(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def sha256(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

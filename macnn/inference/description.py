@@ -6,6 +6,7 @@ from typing import Any
 
 from macnn import __version__
 from macnn.errors import CheckpointError
+from macnn.files import sha256
 from macnn.inference.preprocessing import preprocessing
 from macnn.inference.recogniser import BOX_SHARE, Recogniser
 from macnn.runs.checkpoint import Checkpoint
@@ -15,7 +16,7 @@ FORMAT = 1
 
 
 def describe(
-    checkpoint: Checkpoint, recogniser: Recogniser, *, kind_of_file: str, file: str
+    checkpoint: Checkpoint, recogniser: Recogniser, file: Path, file_format: str
 ) -> dict[str, Any]:
     """Describe a checkpoint as exported to `file`: classes, preprocessing, inputs and outputs."""
     classes, size = len(checkpoint.class_names), recogniser.image_size
@@ -23,8 +24,9 @@ def describe(
     return {
         "format": FORMAT,
         "macnn": __version__,
-        "file": file,
-        "file_format": kind_of_file,
+        "file": file.name,
+        "file_format": file_format,
+        "sha256": sha256(file),
         "kind": checkpoint.kind,
         "step": checkpoint.step,
         "classes": list(checkpoint.class_names),
@@ -51,7 +53,7 @@ def read_export(folder: Path) -> Checkpoint:
     """Read back an export in safetensors, as the checkpoint it was made from.
 
     Raises:
-        CheckpointError: the folder holds another format, or its description is damaged.
+        CheckpointError: the folder holds another format, or is damaged.
     """
     file = folder / DESCRIPTION
     try:
@@ -60,6 +62,10 @@ def read_export(folder: Path) -> Checkpoint:
             raise CheckpointError(
                 f"{folder}: exported as {content['file_format']}, which runs without macnn",
                 hint="its README.md says how; macnn loads run folders and safetensors exports",
+            )
+        if sha256(folder / content["file"]) != content["sha256"]:
+            raise CheckpointError(
+                f"{folder / content['file']}: damaged (SHA-256)", hint="export again"
             )
         return Checkpoint(
             folder=folder,

@@ -44,14 +44,14 @@ def export(
     form.check()
     _check_output(output, overwrite)
     original = open_recogniser(checkpoint)
-    description = describe(checkpoint, original, kind_of_file=name, file=form.file)
     temporary = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         temporary.mkdir(parents=True)
-        write_json(temporary / DESCRIPTION, description)
         with backend.selected("reference"):
             listen(Notice("info", f"Writing {form.file}"))
             form.write(open_recogniser(checkpoint), temporary / form.file)
+            description = describe(checkpoint, original, temporary / form.file, name)
+            write_json(temporary / DESCRIPTION, description)
             listen(Notice("info", "Running it beside the original"))
             parity = compare(form.run(temporary), original, original.image_size)
         _check_parity(name, parity, tolerance)

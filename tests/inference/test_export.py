@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -188,7 +189,15 @@ def test_loading_a_program_says_how_to_run_it(exported):
         macnn.load(exported / "macnn" / "onnx")
 
 
-def test_a_damaged_description_is_named(exported, tmp_path):
+def test_a_damaged_export_is_named(exported, tmp_path):
     (tmp_path / "model.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"model\.json: damaged"):
         macnn.load(tmp_path)
+    copy = shutil.copytree(exported / "macnn" / "safetensors", tmp_path / "copy")
+    whole = (copy / "model.safetensors").read_bytes()
+    (copy / "model.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged \(SHA-256\)"):
+        macnn.load(copy)
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        macnn.load(copy)
