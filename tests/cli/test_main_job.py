@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from macnn.runs.checkpoint import read_checkpoint
+
 SMALL = ("--img-size", 64, "--batch-size", 16, "--validation", 0, "--augment", "flip")
 
 
@@ -66,8 +68,7 @@ def test_a_saved_configuration_reruns_to_the_same_weights(macnn, parts, tmp_path
     )
     assert (code, err) == (0, "")
     first, second = (
-        (run / "checkpoints" / "step-0" / "model.safetensors").read_bytes()
-        for run in (parts, again)
+        (read_checkpoint(run).folder / "model.safetensors").read_bytes() for run in (parts, again)
     )
     assert first == second
 
