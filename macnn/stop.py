@@ -40,8 +40,13 @@ def check() -> None:
     Raises:
         Stopped: any of the processes was asked to stop.
     """
-    if world.anyone(bool(_received)):
+    if world.anyone(asked()):
         raise Stopped(_received[0] if _received else signal.SIGTERM)
+
+
+def asked() -> bool:
+    """Whether this process was asked to stop."""
+    return bool(_received)
 
 
 def _note(number: int, frame: FrameType | None) -> None:

@@ -4,7 +4,7 @@ Collectives run on the device of their tensors: NCCL for CUDA, gloo for the CPU.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -91,11 +91,11 @@ def rows(tensor: Tensor) -> list[Tensor]:
     return [part[: int(count)] for part, count in zip(gathered, counts, strict=True)]
 
 
-def share_buffers(module: nn.Module) -> None:
-    """Give every process the buffers of the first, such as running means of batch norms."""
+def share(tensors: Iterable[Tensor]) -> None:
+    """Overwrite tensors by those of the first process."""
     if size() > 1:
-        for buffer in module.buffers():
-            distributed.broadcast(buffer, src=0)
+        for tensor in tensors:
+            distributed.broadcast(tensor, src=0)
 
 
 def parallel(module: nn.Module) -> nn.Module:

@@ -308,7 +308,7 @@ class RunSettings(Section):
     deterministic: bool = setting(
         False,
         "--deterministic",
-        "Only deterministic algorithms: the same bytes on the same machine, versions and processes.",
+        "Only deterministic algorithms: the same bytes again on the same machine and versions.",
     )
     kernels: Literal["auto", "triton", "reference"] = setting(
         "auto", "--kernels", "Implementation of the operators."

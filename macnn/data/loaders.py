@@ -1,5 +1,6 @@
 """Batches in an order, and with an augmentation, that (seed, epoch, position) fully decide."""
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -149,6 +150,7 @@ class Loader:
             batch_sampler=draws,
             num_workers=self.workers,
             collate_fn=_collate,
+            worker_init_fn=_leave_signals_to_the_trainer,
             pin_memory=self.pin_memory,
             generator=torch.Generator(),  # or the loader would draw from the global generator
         )
@@ -162,6 +164,8 @@ class Loader:
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
+            if stop.asked():  # the same signal met a loader process that was only just starting
+                raise stop.Stopped(signal.SIGTERM) from None
             raise DataError(
                 f"a loader process died ({error})", hint="lower --workers, or free memory"
             ) from None
@@ -206,6 +210,12 @@ def unframe(points: Tensor, frames: Tensor) -> Tensor:
     """Map points (B, N, 2) in pixels of the network input back to pixels of the stored images."""
     scale, shift = frames[:, None, :, 0], frames[:, None, :, 1]
     return (points - shift) / scale
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """A signal to the whole process group must not end the workers before training has saved."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _collate(items: list[Batch]) -> Batch:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from macnn import world
 from macnn.config import Settings
 from macnn.data.samples import Split
 from macnn.errors import DiskError
@@ -16,6 +17,7 @@ from macnn.report.plots import confusion_picture
 from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.networks import load_network
+from macnn.runs.session import session
 from macnn.runs.setup import check_classes, open_images, open_loader, place, prepare
 
 FITTING: frozenset[Split] = frozenset({"train", "validation"})
@@ -38,6 +40,17 @@ def run(
         MacnnError: bad data, checkpoint or baseline.
         DiskError: the report cannot be written.
     """
+    with session(settings):
+        return _run(checkpoint, settings, split, baseline, listen)
+
+
+def _run(
+    checkpoint: Checkpoint,
+    settings: Settings,
+    split: Split,
+    baseline: Path | None,
+    listen: Listener,
+) -> dict[str, Any]:
     compared = page.read_baseline(baseline, split) if baseline else None
     device = prepare(settings)
     network = place(load_network(checkpoint), settings, device)
@@ -50,15 +63,18 @@ def run(
         network, measured, fitting, split=split, margin=settings.train.margin, listen=listen
     )
 
+    drawn = None if result.telemetry is None else draw_parts(network, measured)
     report = checkpoint.run / "report"
     files = []
     content: dict[str, Any] = {"kind": checkpoint.kind, "step": checkpoint.step}
     content |= result.as_json()
     content["failed"] = [bad.reason for bad in images.split(split).failed]
+    if world.rank() > 0:
+        return content
     try:
-        if result.telemetry is not None:
+        if drawn is not None:
             files.append(report / f"parts-{split}.png")
-            save(draw_parts(network, measured), files[-1])
+            save(drawn, files[-1])
         if result.classification is not None:
             files.append(report / f"confusion-{split}.png")
             save(confusion_picture(result.classification), files[-1])

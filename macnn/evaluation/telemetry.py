@@ -126,4 +126,3 @@ def collapse_warning(figures: TelemetryFigures) -> str | None:
         "average; raise --anchor-weight or --diversity-weight, lower --conv-multiplier, or ask for "
         "fewer --parts"
     )
-

@@ -106,8 +106,10 @@ def write_checkpoint(
             for file in sorted(temporary.iterdir())
         }
         write_json(temporary / "manifest.json", {"files": files, "sha256": _seal(files)})
-        for file in (*temporary.iterdir(), temporary):
+        for file in temporary.iterdir():
+            shutil.copymode(temporary / "manifest.json", file)  # safetensors writes for us alone
             sync(file)
+        sync(temporary)
         temporary.rename(final)
         point(checkpoints, "latest", final)
     except (OSError, SafetensorError) as error:
@@ -138,12 +140,12 @@ def step_folders(checkpoints: Path) -> list[Path]:
 
 
 def rewind(checkpoint: Checkpoint) -> None:
-    """Make a checkpoint the newest one: delete what came later, and what was left half-written."""
+    """Make a checkpoint the newest one: delete what came later."""
     checkpoints = checkpoint.folder.parent
     point(checkpoints, "latest", checkpoint.folder)
-    later = [f for f in step_folders(checkpoints) if int(f.name[5:]) > checkpoint.step]
-    for folder in (*later, *checkpoints.glob(".step-*")):
-        shutil.rmtree(folder)
+    for folder in step_folders(checkpoints):
+        if int(folder.name[5:]) > checkpoint.step:
+            shutil.rmtree(folder)
 
 
 def read_checkpoint(path: Path, *kinds: Kind) -> Checkpoint:

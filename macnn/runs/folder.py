@@ -68,8 +68,8 @@ class RunFolder:
                     path.mkdir(parents=True, exist_ok=True)
                     write_json(path / "sources.json", settings.sources)
                 else:
+                    self._clear_leftovers()
                     rewind(resume)
-                    shutil.rmtree(self.scratch, ignore_errors=True)
                     if self._metrics.exists():
                         os.truncate(self._metrics, resume.progress["metrics_bytes"])
                 write_text(path / "config.toml", to_toml(settings))
@@ -79,6 +79,14 @@ class RunFolder:
             except OSError as error:
                 raise DiskError(f"{path}: cannot be written ({error})") from None
         world.barrier()
+
+    def _clear_leftovers(self) -> None:
+        """Delete what a killed process was writing: all of it has a name that begins with a dot."""
+        for leftover in list(self.path.rglob(".*")):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
 
     def __enter__(self) -> "RunFolder":
         """Start recording."""

@@ -213,7 +213,10 @@ class Alternation:
                     )
                     there = batch.to(self.device)
                     self._step("convolution", total, self.optimiser, module, there, loss_of)
-        world.share_buffers(network)
+        # Batch norms have seen different images in every process.
+        world.share(network.buffers())
+        if self.average is not None:
+            world.share(self.average.weights.values())
         self._end_of_phase("convolution", "cls")
 
     def _convolution_loss(self, module: nn.Module, batch: Batch) -> Tensor:

@@ -37,8 +37,8 @@ class Stepper:
         self.settings = settings
         self.images = images
         self.scaler = torch.amp.GradScaler(device.type, enabled=scale_loss)
-        self.faulty = torch.zeros((), device=device)  # 1 from the first bad step on
-        self.recent: list[tuple[int, Tensor, Tensor]] = []  # step, samples, fault; unchecked yet
+        self.faulty = torch.zeros((), device=device)  # number of the first bad step, or 0
+        self.recent: list[tuple[int, Tensor, Tensor]] = []  # step, samples, bad loss; unchecked yet
 
     def step(
         self,
@@ -72,12 +72,15 @@ class Stepper:
         norm = get_total_norm([p.grad for p in trained if p.grad is not None])
         if self.settings.clip_norm:
             clip_grads_with_norm_(trained, self.settings.clip_norm, norm)
-        if not self.scaler.is_enabled():  # else a gradient out of range is met by a smaller scale
-            fault = fault | ~norm.isfinite()
-            optimiser.found_inf = self.faulty  # type: ignore[attr-defined]
-            optimiser.grad_scale = None  # type: ignore[attr-defined]
         self.recent.append((number, batch.samples, fault))
-        world.largest(self.faulty.copy_(torch.maximum(self.faulty, fault.float())))
+        unscaled = not self.scaler.is_enabled()
+        if unscaled:  # else a gradient out of range is met by a smaller scale
+            fault = fault | ~norm.isfinite()
+        self.faulty = torch.where(fault & (self.faulty == 0), number, self.faulty)
+        world.largest(self.faulty)
+        if unscaled:
+            optimiser.found_inf = (self.faulty > 0).float()  # type: ignore[attr-defined]
+            optimiser.grad_scale = None  # type: ignore[attr-defined]
         self.scaler.step(optimiser)
         self.scaler.update()
 
@@ -87,15 +90,15 @@ class Stepper:
         Raises:
             NonFiniteError: one was not; weights and averages are those before it.
         """
-        if self.faulty.item():
-            for number, samples, fault in self.recent:
-                if fault.item():
-                    names = ", ".join(str(self.images.samples[i].path) for i in samples.tolist())
-                    raise NonFiniteError(
-                        f"loss or gradient not finite at step {number}, on {names}",
-                        hint="lower --rate or --grouping-rate",
-                    )
-            raise NonFiniteError(f"not finite in another process by step {self.recent[-1][0]}")
+        if number := int(self.faulty.item()):
+            at, samples, bad_loss = next(r for r in self.recent if r[0] == number)
+            names = ", ".join(str(self.images.samples[i].path) for i in samples.tolist())
+            if world.size() > 1 and not bad_loss.item():
+                names = "images of another process, which names them"
+            raise NonFiniteError(
+                f"loss or gradient not finite at step {at}, on {names}",
+                hint="lower --rate or --grouping-rate",
+            )
         if self.scaler.is_enabled() and self.scaler.get_scale() < 1:
             raise NonFiniteError(
                 f"gradients leave the range of fp16 at step {self.recent[-1][0]}",

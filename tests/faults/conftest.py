@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import multiprocessing
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +69,50 @@ def content():
         return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
     return digests
+
+
+@pytest.fixture
+def command_line(flags, parts):
+    """The training as a command: command_line(output, *more)."""
+
+    def build(output, *more):
+        chosen = [f"--set={path}={value}" for path, value in flags.items() if path != "data.root"]
+        return (
+            "train", "--init", parts, "--data", flags["data.root"], "--output", output,
+            "--resume", "auto", *chosen, *more,
+        )  # fmt: skip
+
+    return build
+
+
+@pytest.fixture
+def report(capsys):
+    """Print a figure past the capturing of output."""
+
+    def call(text):
+        with capsys.disabled():
+            sys.stdout.write(f"\n{text}\n")
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Run a function of children.py in a process of its own: start("name", *arguments).
+
+    The processes are forked from a server that has imported everything, so they start fast.
+    """
+    sys.path.insert(0, str(Path(__file__).parent))
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["children", "macnn.training.train", "macnn_cli.main"])
+    import children
+
+    def call(name, *arguments):
+        process = server.Process(target=getattr(children, name), args=arguments)
+        process.start()
+        return process
+
+    return call
 
 
 @pytest.fixture
