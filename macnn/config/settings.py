@@ -98,7 +98,11 @@ class DataSettings(Section):
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         """A saved configuration then means the same from any folder."""
-        return None if path is None or path == Path("none") else path.absolute()
+        if path is None or path == Path("none"):
+            return None
+        if not str(path.absolute()).isprintable():
+            raise ValueError("its name does not print; rename the folder, or link to it")
+        return path.absolute()
 
 
 class ModelSettings(Section):

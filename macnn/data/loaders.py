@@ -1,5 +1,6 @@
 """Batches in an order, and with an augmentation, that (seed, epoch, position) fully decide."""
 
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -213,9 +214,11 @@ def unframe(points: Tensor, frames: Tensor) -> Tensor:
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
-    """A signal to the whole process group must not end the workers before training has saved."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    """A signal to the whole process group must not end the workers before training has saved.
+
+    They leave the group, but still obey the process that started them: it ends them by a signal.
+    """
+    os.setpgid(0, 0)
 
 
 def _collate(items: list[Batch]) -> Batch:

@@ -1,7 +1,10 @@
 """`macnn data`: layouts, check and cache, as a person meets them."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -117,6 +120,27 @@ def test_training_stops_at_a_bad_image_unless_it_may_be_skipped(macnn, broken, t
     assert code == 0, err
     assert err.startswith(f"warning: skipped, {first(broken)}: does not decode")
     assert err.count("\n") == 1
+
+
+def test_a_bad_image_met_by_a_loader_process_ends_the_command(broken, tmp_path):
+    command = (
+        "pretrain-parts", "--data", broken, "--validation", "0", "--img-size", "32",
+        "--output", tmp_path / "run", "--workers", "2", "-q",
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "macnn_cli", *command], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 3, done.stderr
+    assert f"{first(broken)}: does not decode" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_whose_name_does_not_print_is_a_usage_error(macnn, birds, tmp_path):
+    root = shutil.copytree(birds, tmp_path / os.fsdecode(b"caf\xe9"))
+    code, _, err = macnn("train", "--parts", 0, "--data", root, "--output", tmp_path / "run")
+    assert code == 2
+    assert "data.root" in err
+    assert "rename the folder, or link to it" in err
 
 
 def test_evaluation_scores_an_image_or_says_that_it_failed(macnn, birds, broken, tmp_path):
