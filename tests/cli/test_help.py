@@ -16,6 +16,9 @@ COMMANDS = [
     ["report"],
     ["demo"],
     ["data", "synth"],
+    ["data", "layouts"],
+    ["data", "check"],
+    ["data", "cache"],
     ["config", "show"],
     ["bench", "ops"],
 ]

@@ -38,7 +38,8 @@ def assemble(
 ) -> ImageSet:
     """Make an image set of what a layout lists, labels being indices into `class_names`.
 
-    Classes without any image, as partial copies have, are left out and noted.
+    Classes without any image, as partial copies have, are left out and noted; so is it noted when
+    there are no splits.
 
     Raises:
         DataError: no image, an image listed twice, fewer than two classes, or a class without
@@ -70,6 +71,8 @@ def assemble(
         more = ", ..." if len(absent) > 3 else ""
         verb = "has" if len(absent) == 1 else "have"
         notes = [*notes, f"{counted(len(absent), 'class')} {verb} no image: {first}{more}"]
+    if all(sample.split == "train" for sample in samples):
+        notes = [*notes, "it has no splits: a share of every class is held out for testing"]
     dense = {label: index for index, label in enumerate(present)}
     return ImageSet(
         name=root.name,

@@ -37,7 +37,9 @@ def test_a_csv_file_lists_images_labels_and_splits(manifest, name):
 
 def test_without_the_column_nothing_is_split_yet(manifest):
     manifest.write_text("label,path\nwren,a/1.jpg\nrobin,a/2.jpg\n")
-    assert [s.split for s in open_data_set(manifest).samples] == ["train", "train"]
+    images = open_data_set(manifest)
+    assert [s.split for s in images.samples] == ["train", "train"]
+    assert images.notes == ("it has no splits: a share of every class is held out for testing",)
 
 
 def test_absolute_paths_are_taken_as_they_are(manifest):
@@ -50,7 +52,7 @@ def test_numbers_are_sorted_as_numbers_and_their_gaps_noted(manifest):
     manifest.write_text("path,label\na/1.jpg,10\na/2.jpg,9\nb 4.jpg,7\n")
     images = open_data_set(manifest)
     assert images.class_names == ("7", "9", "10")
-    assert images.notes == ("labels have gaps, as between 7 and 9",)
+    assert images.notes[0] == "labels have gaps, as between 7 and 9"
 
 
 @pytest.mark.parametrize(
