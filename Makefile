@@ -5,16 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow gpu check format tiny-weights clean
+.PHONY: demo test test-slow test-faults gpu check format tiny-weights clean
 
 demo: $(STAMP)  ## The main job on synthetic birds, end to end
 	$(BIN)/macnn demo --output runs/demo --overwrite
 
 test: check  ## All checks, and all tests that take no minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --ignore tests/faults
 
 test-slow: $(STAMP)  ## The tests that do
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --ignore tests/faults
+
+test-faults: $(STAMP)  ## Stop, kill and damage trainings at any moment; prints its figures
+	$(BIN)/python -m pytest tests/faults
 
 gpu:  ## On a machine with a GPU: operator tests, speed, a short training; results in $$OUT
 	tools/gpu.sh

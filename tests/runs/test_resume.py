@@ -1,0 +1,41 @@
+import pytest
+
+from macnn.config import resolve
+from macnn.errors import CheckpointError, UsageError
+from macnn.runs.checkpoint import write_checkpoint
+from macnn.runs.resume import check_unchanged, find_resume
+
+
+@pytest.fixture
+def run(tmp_path):
+    settings = resolve(flags={"train.rate": 0.1, "run.output": tmp_path / "run"}).settings
+    write_checkpoint(
+        tmp_path / "run" / "checkpoints", "macnn", 5, {}, network={}, class_names=(),
+        settings=settings.model_dump(mode="json"), progress={"metrics_bytes": 0},
+    )  # fmt: skip
+    return tmp_path / "run"
+
+
+def test_auto_takes_the_newest_checkpoint_or_none(run, tmp_path):
+    assert find_resume("auto", run, "macnn").step == 5
+    assert find_resume("auto", tmp_path / "new", "macnn") is None
+    assert find_resume(None, run, "macnn") is None
+    with pytest.raises(UsageError, match="pass --output"):
+        find_resume("auto", None, "macnn")
+
+
+def test_a_path_must_hold_a_run_of_this_kind(run, tmp_path):
+    assert find_resume(str(run), None, "macnn").run == run
+    with pytest.raises(CheckpointError, match="expected survey"):
+        find_resume(str(run), None, "survey")
+    with pytest.raises(CheckpointError, match="no such folder"):
+        find_resume(str(tmp_path / "new"), None, "macnn")
+
+
+def test_a_run_goes_on_with_the_settings_it_began_with(run):
+    found = find_resume("auto", run, "macnn")
+    same = resolve(flags={"data.workers": 3}, checkpoint=found.all_settings()).settings
+    check_unchanged(found, same)
+    other = resolve(flags={"train.rate": 0.2}, checkpoint=found.all_settings()).settings
+    with pytest.raises(UsageError, match=r"train\.rate = 0\.2: the run began with 0\.1"):
+        check_unchanged(found, other)
