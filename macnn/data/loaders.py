@@ -162,8 +162,8 @@ class Loader:
         except DataError as error:
             # From a worker process the message comes wrapped in a traceback; its last line is ours.
             raise DataError(str(error).strip().splitlines()[-1].split("DataError: ")[-1]) from None
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, EOFError, ConnectionError) as error:
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             if stop.asked():  # the same signal met a loader process that was only just starting
                 raise stop.Stopped(signal.SIGTERM) from None
