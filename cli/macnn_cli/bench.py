@@ -83,6 +83,74 @@ def ops(
         _show(found)
 
 
+@app.command("train")
+@takes_settings(
+    "data.image_size", "data.batch_size", "data.workers", "model.backbone", "model.tap",
+    "model.weights", "model.parts", "run.device", "run.threads", "run.precision", "run.compile",
+)  # fmt: skip
+def train(
+    *,
+    given: Given,
+    repeats: Annotated[int, typer.Option("--repeats", help="Steps per figure.", min=2)] = 10,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="File for the JSON object, beside the table.")
+    ] = None,
+    json: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Each phase of training against a plainly written module and the bare backbone.
+
+    By default SqueezeNet at 224 pixels on the CPU and VGG-19 at 448 on CUDA, with random weights,
+    on generated photographs.
+    """
+    from macnn.bench.training import bench_training
+    from macnn.errors import UsageError
+    from macnn.files import write_json
+    from macnn.runs.setup import prepare
+
+    if output and not output.parent.is_dir():
+        raise UsageError(f"--output {output}: no folder {output.parent}", hint="make it first")
+    device = prepare(given.resolve().settings)
+    usual = {"model.backbone": "squeezenet1_0", "data.image_size": 224, "model.weights": "none"}
+    if device.type == "cuda":
+        usual |= {"model.backbone": "vgg19", "data.image_size": 448, "data.batch_size": 32}
+    settings = given.resolve(("bench train", usual)).settings
+    with listening(quiet or json) as listen:
+        found = bench_training(settings, device, repeats=repeats, listen=listen)
+    if output:
+        write_json(output, found)
+    if json:
+        print_json(found)
+    else:
+        _show_phases(found)
+
+
+def _show_phases(found: dict[str, Any]) -> None:
+    rivals = list(dict.fromkeys(name for row in found["phases"] for name in row["ratios"]))
+    rows = [
+        [
+            row["phase"],
+            f"{row['images_per_second']:.1f}",
+            *(f"{row['ratios'][n]:.2f}" if n in row["ratios"] else "-" for n in rivals),
+            ", ".join(f"{name} {1e3 * part:.1f}" for name, part in row["split"].items()),
+        ]
+        for row in found["phases"]
+    ]
+    print_table(
+        f"{found['device']}: {found['backbone']}, {found['image_size']} px, batch "
+        f"{found['batch_size']}, {found['parts']} parts, {found['precision']}",
+        ["phase", "images/s", *(f"x {name}" for name in rivals), "a step in ms"],
+        rows,
+    )
+    out.print(
+        f"Medians of {found['repeats']} steps in turn; CPU threads: "
+        f"{found['environment']['threads']}.\n"
+        "x: how many times faster than that implementation (backbone: global average pooling).\n"
+        f"Waiting for data with {found['workers']} worker(s): "
+        f"{100 * found['data']['share']:.0f} % of a convolution epoch."
+    )
+
+
 def _show(found: dict[str, Any]) -> None:
     rivals = list(dict.fromkeys(name for row in found["rows"] for name in row["speedup"]))
     shape = ", ".join(f"{name} {size}" for name, size in found["shape"].items())

@@ -56,11 +56,14 @@ def channel_grouping(pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Ten
     return torch.stack(weights, 1)
 
 
-def part_attention(features: Tensor, weights: Tensor, *, scale: float) -> tuple[Tensor, Tensor]:
-    """Attention maps (B, N, H, W) and part features (B, N, C), paper form."""
+def part_attention(
+    features: Tensor, weights: Tensor, *, scale: float, power: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Attention maps (B, N, H, W) and part features (B, N, C)."""
     maps, parts = [], []
     for n in range(weights.shape[1]):
         attention = (scale * (features * weights[:, n, :, None, None]).sum(1)).sigmoid()
+        attention = attention**power if power != 1 else attention
         attention = attention / attention.sum((1, 2), keepdim=True)
         maps.append(attention)
         parts.append((features * attention[:, None]).sum((2, 3)))

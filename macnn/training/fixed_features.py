@@ -125,12 +125,12 @@ class FixedFeatures:
             yield replace(seen, images=self.network.backbone(seen.images), total=total)
 
     @torch.no_grad()
-    def _fill(self) -> "_Kept":
+    def _fill(self) -> "Kept":
         began = perf_counter()
         own = self.views.own
         draws = [[(0, int(i)) for i in group] for group in own.split(self.batch_size)]
         batches = self.loader.batches(draws)
-        kept: _Kept | None = None
+        kept: Kept | None = None
         done = 0
         for batch in track(batches, "Keeping features", len(draws), self.listen):
             size = len(batch.labels)
@@ -139,7 +139,7 @@ class FixedFeatures:
                 seen = batch.to(self.device).mirrored(chosen)
                 features = self.network.backbone(seen.images)
                 if kept is None:
-                    kept = _Kept(self._allocate(features), self.views.count, self.device)
+                    kept = Kept(self._allocate(features), self.views.count, self.device)
                 kept.put(done + mirror * len(own), seen, features)
                 self.computed += size
             done += size
@@ -214,7 +214,7 @@ class FixedFeatures:
         return kept.view(shape)
 
 
-class _Kept:
+class Kept:
     """Features and frames of all views."""
 
     def __init__(self, features: Tensor, count: int, device: torch.device) -> None:

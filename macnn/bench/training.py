@@ -1,0 +1,267 @@
+"""Every phase of training, as macnn runs it and as it is usually written, step by step in turn.
+
+A round of the measurement takes one step of everything, so that whatever else the machine does
+meets all alike; figures are medians over rounds.
+"""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from macnn.bench.clock import Clock, Timing
+from macnn.bench.ways import Way, ours, usual
+from macnn.config import Settings
+from macnn.data.layouts.cub import read_cub
+from macnn.data.loaders import Batch, Loader
+from macnn.data.synth import write_birds
+from macnn.events import Listener, silent, track
+from macnn.model import Network
+from macnn.runs.folder import environment
+from macnn.runs.networks import new_network
+from macnn.runs.setup import open_loader, place
+from macnn.training.fixed_features import Kept
+from macnn_kernels import backend
+
+CLASSES = 16
+BATCHES = 4  # decoded ahead; the steps take turns on them
+WARM_UP = 2
+
+Step = Callable[[int], object]  # takes the number of a batch
+
+
+def bench_training(
+    settings: Settings, device: torch.device, *, repeats: int, listen: Listener = silent
+) -> dict[str, Any]:
+    """Measure all phases; returns figures as JSON types.
+
+    Every phase has images per second, seconds of a step by implementation ("macnn"; "reference",
+    the same with plain PyTorch operators, on CUDA; "plain", the module as usually written;
+    "backbone", the global-average-pool baseline's step), their ratios to "macnn", the split of its
+    step in seconds, and on CUDA the most memory allocated.
+
+    Args:
+        settings: backbone, sizes, precision, loader processes.
+        device: where to run.
+        repeats: rounds behind every figure.
+        listen: hears of the progress.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        bench = _Bench(settings, device, Path(folder), repeats)
+        named = bench.phases()
+        phases = [phase() | {"phase": name} for name, phase in track(named, "Phases", 5, listen)]
+        data = bench.data()
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "backbone": settings.model.backbone,
+        "image_size": settings.data.image_size,
+        "batch_size": settings.data.batch_size,
+        "parts": settings.model.parts,
+        "map": list(bench.network.map_shape),
+        "precision": settings.run.precision,
+        "workers": settings.data.workers,
+        "repeats": repeats,
+        "phases": phases,
+        "data": data,
+        "peak_resident_bytes": getrusage(RUSAGE_SELF).ru_maxrss * 1024,
+        "environment": environment(),
+    }
+
+
+class _Bench:
+    """Networks, batches and steps of one measurement."""
+
+    def __init__(
+        self, settings: Settings, device: torch.device, folder: Path, repeats: int
+    ) -> None:
+        self.device, self.repeats, self.batch_size = device, repeats, settings.data.batch_size
+        birds = folder / "birds"
+        each = -(-2 * BATCHES * self.batch_size // CLASSES)  # half of them are training images
+        size = round(settings.data.image_size * 8 / 7)
+        write_birds(birds, classes=CLASSES, images_per_class=max(each, 2), size=size, seed=0)
+        images = read_cub(birds).split("train")
+        self.loader: Loader = open_loader(settings, images, augment="flip", shuffle=True)
+        drawn = [batch.to(device) for batch in self.loader.epoch()]
+        self.batches: list[Batch] = [b for b in drawn if len(b.labels) == self.batch_size]
+
+        def network(parts: int) -> Network:
+            model = settings.model.model_copy(update={"parts": parts})
+            chosen = settings.model_copy(update={"model": model})
+            return place(new_network(chosen, CLASSES), chosen, device)
+
+        scale = settings.run.precision == "fp16"
+        self.network, self.bare = network(settings.model.parts), network(0)
+        self.ours = ours(self.network, settings.train, images, scale)
+        self.usual = usual(self.network, settings.train)
+        self.baseline = ours(self.bare, settings.train, images, scale)
+
+    def phases(self) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
+        return [
+            ("survey", self._survey),
+            ("grouping", self._grouping),
+            ("grouping, kept features", self._grouping_kept),
+            ("convolution", self._convolution),
+            ("evaluation", self._evaluation),
+        ]
+
+    def data(self) -> dict[str, float]:
+        """A convolution epoch with its loading: what the loader makes it wait."""
+        self.network.train()
+        before, began = self.loader.waited, perf_counter()
+        for i, _ in enumerate(self.loader.epoch(1)):
+            self._convolved(self.ours, self.network)(i % len(self.batches))
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        waited, took = self.loader.waited - before, perf_counter() - began
+        return {"seconds_waited_per_step": waited / len(self.loader), "share": waited / took}
+
+    def _survey(self) -> dict[str, Any]:
+        channels = self.network.map_shape[0]
+        gram = torch.zeros(channels, channels, dtype=torch.int64, device=self.device)
+        self.network.eval()
+
+        def step(way: Way) -> Step:
+            return torch.no_grad()(lambda i: way.count(self._features(i), gram))
+
+        return self._measured(
+            {"macnn": step(self.ours), "plain": step(self.usual)}, {"backbone": self._features}
+        )
+
+    def _grouping(self) -> dict[str, Any]:
+        return self._grouped(self._features, self._features)
+
+    def _grouping_kept(self) -> dict[str, Any]:
+        size = self.batch_size
+        count = len(self.batches) * size
+        channels, height, width = self.network.map_shape
+        features = [self._features(i) for i in range(len(self.batches))]
+        room = torch.empty(
+            count, height, width, channels, dtype=features[0].dtype, device=self.device
+        )
+        kept = Kept(room, count, self.device)
+        for i, found in enumerate(features):
+            kept.put(i * size, self.batches[i], found)
+        views = torch.randperm(count).split(size)
+        return self._grouped(lambda i: kept.take(views[i]).images, lambda i: features[i])
+
+    def _grouped(
+        self, ours_from: Callable[[int], Tensor], usual_from: Callable[[int], Tensor]
+    ) -> dict[str, Any]:
+        network = self.network
+        network.eval()
+        network.requires_grad_(False)
+        assert network.grouping is not None
+        network.grouping.requires_grad_(True)
+
+        def loss(way: Way, features: Tensor) -> Tensor:
+            _, maps = way.recognise(features)
+            assert maps is not None
+            return way.grouping_loss(maps)
+
+        def step(way: Way, features_of: Callable[[int], Tensor]) -> Step:
+            assert way.grouping_optimiser is not None
+            optimiser = way.grouping_optimiser
+
+            def taken(i: int) -> None:
+                batch = replace(self.batches[i], images=features_of(i))
+                way.take(optimiser, batch, lambda piece: loss(way, piece.images))
+
+            return taken
+
+        measured = self._measured(
+            {"macnn": step(self.ours, ours_from), "plain": step(self.usual, usual_from)},
+            {
+                "features": ours_from,
+                "forward": lambda i: loss(self.ours, ours_from(i)),
+                "backward": lambda i: loss(self.ours, ours_from(i)).backward(),
+            },
+        )
+        network.requires_grad_(True)
+        return measured
+
+    def _convolution(self) -> dict[str, Any]:
+        for network in (self.network, self.bare):
+            network.train()
+            if network.grouping is not None:
+                network.grouping.requires_grad_(False)
+
+        measured = self._measured(
+            {
+                "macnn": self._convolved(self.ours, self.network),
+                "plain": self._convolved(self.usual, self.network),
+                "backbone": self._convolved(self.baseline, self.bare),
+            },
+            {
+                "backbone": lambda i: self.network.backbone(self.batches[i].images),
+                "forward": lambda i: self._loss(self.ours, self.network, self.batches[i]),
+                "backward": lambda i: self._loss(
+                    self.ours, self.network, self.batches[i]
+                ).backward(),
+            },
+        )
+        self.network.requires_grad_(True)
+        return measured
+
+    def _convolved(self, way: Way, network: Network) -> Step:
+        return lambda i: way.take(
+            way.convolution_optimiser,
+            self.batches[i],
+            lambda piece: self._loss(way, network, piece),
+        )
+
+    def _loss(self, way: Way, network: Network, batch: Batch) -> Tensor:
+        logits, _ = way.recognise(network.backbone(batch.images))
+        return way.classification_loss(logits, batch.labels)
+
+    def _evaluation(self) -> dict[str, Any]:
+        self.network.eval()
+
+        def step(way: Way) -> Step:
+            return torch.no_grad()(lambda i: way.recognise(self._features(i)))
+
+        return self._measured(
+            {"macnn": step(self.ours), "plain": step(self.usual)}, {"backbone": self._features}
+        )
+
+    @torch.no_grad()
+    def _features(self, i: int) -> Tensor:
+        features: Tensor = self.network.backbone(self.batches[i].images)
+        return features
+
+    def _measured(self, steps: dict[str, Step], prefixes: dict[str, Step]) -> dict[str, Any]:
+        """Time steps, and ever longer beginnings of the first one, whose differences split it."""
+        cuda = self.device.type == "cuda"
+        runs: dict[str, Step] = {**steps, **{f"/{name}": step for name, step in prefixes.items()}}
+        if cuda:
+            runs["reference"] = steps["macnn"]
+            torch.cuda.reset_peak_memory_stats(self.device)
+            steps["macnn"](0)
+            peak = torch.cuda.max_memory_allocated(self.device)
+        clocks = {name: Clock(self.device) for name in runs}
+        for round_ in range(WARM_UP + self.repeats):
+            for name, step in runs.items():
+                reference = backend.selected("reference") if name == "reference" else nullcontext()
+                with reference:
+                    i = round_ % len(self.batches)
+                    clocks[name].time(partial(step, i))
+        times: dict[str, Timing] = {name: clock.read(WARM_UP) for name, clock in clocks.items()}
+        seconds = {name: time.median for name, time in times.items() if not name.startswith("/")}
+        split, before = {}, 0.0
+        for name, until in [*((n, times[f"/{n}"].median) for n in prefixes), ("rest", 0.0)]:
+            now = until or seconds["macnn"]
+            split[name], before = max(now - before, 0.0), now
+        return {
+            "images_per_second": self.batch_size / seconds["macnn"],
+            "seconds": seconds,
+            "ratios": {n: s / seconds["macnn"] for n, s in seconds.items() if n != "macnn"},
+            "split": split,
+            "peak_bytes": peak if cuda else None,
+        }
