@@ -21,6 +21,8 @@ step bench-ops "$python" -m macnn_cli bench ops --device cuda --output "$out/ben
 # more channels than fit on chip: part_attention takes its tile a second time, from the cache
 step bench-ops-2048 "$python" -m macnn_cli bench ops --device cuda --channels 2048 --height 14 \
     --width 14 --output "$out/bench-ops-2048.json"
+step bench-train "$python" -m macnn_cli bench train --device cuda --precision bf16 --workers 8 \
+    --output "$out/bench-train.json"
 if [ -n "${MACNN_TEST_CUB:-}" ] && [ -n "${MACNN_TEST_WEIGHTS:-}" ]; then
     step pretrain-parts "$python" -m macnn_cli pretrain-parts --device cuda --data "$MACNN_TEST_CUB" \
         --backbone squeezenet1_0 --weights "$MACNN_TEST_WEIGHTS" --img-size 224 \

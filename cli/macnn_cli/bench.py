@@ -132,16 +132,18 @@ def _show_phases(found: dict[str, Any]) -> None:
             row["phase"],
             f"{row['images_per_second']:.1f}",
             *(f"{row['ratios'][n]:.2f}" if n in row["ratios"] else "-" for n in rivals),
-            ", ".join(f"{name} {1e3 * part:.1f}" for name, part in row["split"].items()),
         ]
         for row in found["phases"]
     ]
     print_table(
         f"{found['device']}: {found['backbone']}, {found['image_size']} px, batch "
         f"{found['batch_size']}, {found['parts']} parts, {found['precision']}",
-        ["phase", "images/s", *(f"x {name}" for name in rivals), "a step in ms"],
+        ["phase", "images/s", *(f"x {name}" for name in rivals)],
         rows,
     )
+    for row in found["phases"]:
+        split = ", ".join(f"{name} {1e3 * part:.1f}" for name, part in row["split"].items())
+        out.print(f"A step of {row['phase']} in ms: {split}")
     out.print(
         f"Medians of {found['repeats']} steps in turn; CPU threads: "
         f"{found['environment']['threads']}.\n"

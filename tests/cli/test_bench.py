@@ -62,3 +62,27 @@ def test_a_missing_gpu_is_named(macnn):
     code, out, err = macnn("bench", "ops", *SMALL, "--device", "cuda")
     assert (code, out) == (2, "")
     assert "no CUDA device is usable here" in err
+
+
+def test_every_phase_of_training_is_measured_against_the_plain_module(macnn, tmp_path):
+    file = tmp_path / "train.json"
+    code, out, err = macnn(
+        "bench", "train", "--backbone", "tiny", "--img-size", 64, "--batch-size", 2,
+        "--repeats", 2, "--device", "cpu", "--output", file,
+    )  # fmt: skip
+    assert code == 0, err
+    found = json.loads(file.read_text())
+    phases = {row["phase"]: row for row in found["phases"]}
+    assert list(phases) == [
+        "survey", "grouping", "grouping, kept features", "convolution", "evaluation"
+    ]  # fmt: skip
+    for name, row in phases.items():
+        assert name in out
+        assert row["images_per_second"] == pytest.approx(2 / row["seconds"]["macnn"])
+        assert row["ratios"]["plain"] == pytest.approx(
+            row["seconds"]["plain"] / row["seconds"]["macnn"]
+        )
+        assert all(seconds >= 0 for seconds in row["split"].values())
+    assert "backbone" in phases["convolution"]["ratios"]
+    assert 0 <= found["data"]["share"] <= 1
+    assert "Waiting for data" in out
