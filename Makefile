@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-faults gpu check format tiny-weights clean
+.PHONY: demo test test-slow test-faults gpu check format docs tiny-weights clean
 
 demo: $(STAMP)  ## The main job on synthetic birds, end to end
 	$(BIN)/macnn demo --output runs/demo --overwrite
@@ -31,6 +31,9 @@ check: $(STAMP)  ## Format, lint, types, one-way imports
 format: $(STAMP)  ## Format, and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(STAMP)  ## Write again what follows from the command line and from docs/figures
+	$(BIN)/python tools/pages.py
 
 tiny-weights: $(STAMP)  ## Train the packaged weights of the small backbone again
 	$(BIN)/python -m macnn.training.tiny_weights

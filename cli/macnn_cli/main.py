@@ -12,6 +12,7 @@ from macnn_cli import (
     config,
     data,
     demo,
+    doctor,
     evaluate,
     export,
     predict,
@@ -20,6 +21,7 @@ from macnn_cli import (
     train,
 )
 from macnn_cli.console import err
+from macnn_cli.examples import epilog
 
 USAGE, INTERRUPTED = 2, 130
 # Typer does not name the base class of its usage errors; it is BadParameter's.
@@ -39,9 +41,21 @@ app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.add_typer(bench.app, name="bench")
+
+
+def _give_examples(group: typer.Typer, prefix: str = "") -> None:
+    for command in group.registered_commands:
+        command.epilog = epilog(f"{prefix}{command.name}")
+    for inner in group.registered_groups:
+        assert inner.typer_instance is not None
+        _give_examples(inner.typer_instance, f"{prefix}{inner.name} ")
+
+
+_give_examples(app)
 
 
 def _version(asked: bool) -> None:

@@ -1,0 +1,35 @@
+"""`macnn doctor`: is this machine fit for the work?"""
+
+import typer
+
+from macnn_cli.console import listening, out, print_json
+from macnn_cli.options import JSON, QUIET, Given, takes_settings
+
+
+@takes_settings("run.device", "run.threads", "run.kernels")
+def doctor(*, given: Given, json: JSON = False, quiet: QUIET = False) -> None:
+    """Say what is installed, what runs here and why, and try it in under a minute.
+
+    Looks at versions, GPU, kernels, weights, disk and memory. Then tries every operator against
+    the reference, a step of every phase on synthetic birds, and a checkpoint. What is broken gets
+    a remedy, and the exit code is then 1.
+    """
+    from dataclasses import asdict
+
+    from macnn.doctor.run import run
+
+    with listening(quiet or json) as listen:
+        findings, environment = run(given.resolve().settings, listen)
+    well = all(finding.ok for finding in findings)
+    if json:
+        found = [asdict(finding) for finding in findings]
+        print_json({"ok": well, "findings": found, "environment": environment})
+    else:
+        for finding in findings:
+            mark = "[green]ok[/green]    " if finding.ok else "[red]broken[/red]"
+            out.print(f"{mark}  [bold]{finding.name}[/bold]: ", end="")
+            out.print(finding.text, highlight=False, markup=False)
+            if finding.remedy:
+                out.print(f"        {finding.remedy}", highlight=False, markup=False)
+    if not well:
+        raise typer.Exit(1)

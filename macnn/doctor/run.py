@@ -1,0 +1,41 @@
+"""The stage behind `macnn doctor`."""
+
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from macnn.config import Settings
+from macnn.doctor.finding import Finding
+from macnn.doctor.operators import check_operators
+from macnn.doctor.surroundings import look_around
+from macnn.doctor.training import check_training
+from macnn.errors import UsageError
+from macnn.events import Listener, Notice
+from macnn.runs.folder import environment
+from macnn.runs.setup import prepare
+
+
+def run(settings: Settings, listen: Listener) -> tuple[list[Finding], dict[str, Any]]:
+    """Look at this machine and try the program on it.
+
+    Returns:
+        What was found, and the environment as a run folder records it.
+    """
+    start = perf_counter()
+    known = environment()
+    here = Path.cwd()
+    try:
+        device = prepare(settings)
+    except UsageError as error:
+        problem, _, remedy = str(error).partition("; ")
+        found = look_around(here, torch.device("cpu"), known)
+        return [*found, Finding("device", False, problem, remedy or "use --device cpu")], known
+    found = look_around(here, device, known)
+    listen(Notice("info", "Trying the operators"))
+    found += check_operators(device)
+    listen(Notice("info", "Trying to train"))
+    found += check_training(settings, device)
+    listen(Notice("info", f"Done in {perf_counter() - start:.0f} s"))
+    return found, known
