@@ -1,5 +1,6 @@
 """`macnn bench`: how fast the operators are here."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -51,12 +52,9 @@ def ops(
     from dataclasses import replace
 
     from macnn.bench.operators import bench_operators, default_shape
-    from macnn.errors import UsageError
-    from macnn.files import write_json
     from macnn.runs.setup import prepare
 
-    if output and not output.parent.is_dir():
-        raise UsageError(f"--output {output}: no folder {output.parent}", hint="make it first")
+    _check_output(output)
     device = prepare(given.resolve().settings)
     sizes: dict[str, Any] = {
         "batch": batch,
@@ -75,12 +73,7 @@ def ops(
             compiled=compiled,
             listen=listen,
         ).to_json()
-    if output:
-        write_json(output, found)
-    if json:
-        print_json(found)
-    else:
-        _show(found)
+    _deliver(found, output, json, _show)
 
 
 @app.command("train")
@@ -104,12 +97,9 @@ def train(
     on generated photographs.
     """
     from macnn.bench.training import bench_training
-    from macnn.errors import UsageError
-    from macnn.files import write_json
     from macnn.runs.setup import prepare
 
-    if output and not output.parent.is_dir():
-        raise UsageError(f"--output {output}: no folder {output.parent}", hint="make it first")
+    _check_output(output)
     device = prepare(given.resolve().settings)
     usual = {"model.backbone": "squeezenet1_0", "data.image_size": 224, "model.weights": "none"}
     if device.type == "cuda":
@@ -117,12 +107,80 @@ def train(
     settings = given.resolve(("bench train", usual)).settings
     with listening(quiet or json) as listen:
         found = bench_training(settings, device, repeats=repeats, listen=listen)
+    _deliver(found, output, json, _show_phases)
+
+
+@app.command("scale")
+@takes_settings("run.device", "run.threads")
+def scale(
+    *,
+    given: Given,
+    repeats: Annotated[int, typer.Option("--repeats", help="Timed runs per figure.", min=2)] = 10,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="File for the JSON object, beside the table.")
+    ] = None,
+    json: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """How cost grows with batch, channels, parts, map and images.
+
+    One size changes at a time, around 8 images, 256 channels, 14 x 14 cells and 4 parts.
+    """
+    from macnn.bench.cases import Shape
+    from macnn.bench.scaling import bench_scaling
+    from macnn.runs.setup import prepare
+
+    _check_output(output)
+    device = prepare(given.resolve().settings)
+    base = Shape(batch=8, channels=256, height=14, width=14, parts=4, dtype="float32")
+    with listening(quiet or json) as listen:
+        found = bench_scaling(base, device, repeats=repeats, listen=listen)
+    _deliver(found, output, json, _show_curves)
+
+
+def _show_curves(found: dict[str, Any]) -> None:
+    for axis in dict.fromkeys(row["axis"] for row in found["curves"]):
+        rows = [row for row in found["curves"] if row["axis"] == axis]
+        print_table(
+            f"{found['device']}: milliseconds over {axis}",
+            ["operator", *(str(row["size"]) for row in rows)],
+            [
+                [name, *(f"{1e3 * row['seconds'][name]:.3f}" for row in rows)]
+                for name in rows[0]["seconds"]
+            ],
+        )
+    print_table(
+        "The clustering pass over generated features, 64 channels of 14 x 14",
+        ["images", "seconds", "memory growth, MB"],
+        [
+            [f"{r['images']:,}", f"{r['seconds']:.2f}", f"{r['memory_growth_bytes'] / 1e6:.1f}"]
+            for r in found["survey"]
+        ],
+    )
+
+
+def _check_output(output: Path | None) -> None:
+    from macnn.errors import UsageError
+
+    if output and not output.parent.is_dir():
+        raise UsageError(f"--output {output}: no folder {output.parent}", hint="make it first")
+
+
+def _deliver(
+    found: dict[str, Any],
+    output: Path | None,
+    json: bool,
+    show: Callable[[dict[str, Any]], None],
+) -> None:
+    """Write the figures to a file if asked, and print them as JSON or as tables."""
+    from macnn.files import write_json
+
     if output:
         write_json(output, found)
     if json:
         print_json(found)
     else:
-        _show_phases(found)
+        show(found)
 
 
 def _show_phases(found: dict[str, Any]) -> None:

@@ -86,3 +86,18 @@ def test_every_phase_of_training_is_measured_against_the_plain_module(macnn, tmp
     assert "backbone" in phases["convolution"]["ratios"]
     assert 0 <= found["data"]["share"] <= 1
     assert "Waiting for data" in out
+
+
+def test_cost_is_measured_over_one_size_at_a_time(macnn, monkeypatch):
+    from macnn.bench import scaling
+
+    monkeypatch.setattr(scaling, "CURVES", {"batch": (1, 2), "height": (3, 4)})
+    monkeypatch.setattr(scaling, "IMAGES", (64, 256))
+    code, out, err = macnn("bench", "scale", "--device", "cpu", "--repeats", 2, "--json")
+    found = json.loads(out)
+    assert code == 0, err
+    assert [(row["axis"], row["size"]) for row in found["curves"]] == [
+        ("batch", 1), ("batch", 2), ("height", 3), ("height", 4)
+    ]  # fmt: skip
+    assert all(row["seconds"]["part_attention forward"] > 0 for row in found["curves"])
+    assert [row["images"] for row in found["survey"]] == [64, 256]

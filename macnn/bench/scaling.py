@@ -1,0 +1,102 @@
+"""How cost grows: the operators over one size at a time, and the survey over images.
+
+Features are generated; nothing is read from disk.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from macnn.bench.cases import Shape, cases
+from macnn.bench.clock import Clock
+from macnn.events import Listener, silent, track
+from macnn.runs.folder import environment
+from macnn_kernels import channel_peaks, peak_gram
+
+CURVES: dict[str, tuple[int, ...]] = {
+    "batch": (2, 4, 8, 16, 32),
+    "channels": (64, 128, 256, 512, 1024),
+    "parts": (1, 2, 4, 8, 16),
+    "height": (7, 14, 28, 56),
+}
+IMAGES = (1_000, 10_000, 100_000)
+SURVEY = Shape(batch=64, channels=64, height=14, width=14, parts=4, dtype="float32")
+WARM_UP = 2
+
+
+def bench_scaling(
+    base: Shape, device: torch.device, *, repeats: int, listen: Listener = silent
+) -> dict[str, Any]:
+    """Measure all curves; returns figures as JSON types.
+
+    "curves" holds median seconds of all operators, forward and backward, by size; the map is
+    square, so "height" sets both sides. "survey" holds seconds and growth of resident memory of
+    the clustering pass by number of images, for `SURVEY`.
+    """
+    points = [(name, size) for name, sizes in CURVES.items() for size in sizes]
+    rows = []
+    for name, size in track(points, "Sizes", len(points), listen):
+        changed = {"height": size, "width": size} if name == "height" else {name: size}
+        shape = Shape(**(asdict(base) | changed))
+        rows.append({"axis": name, "size": size, "seconds": _operators(shape, device, repeats)})
+    survey = [_survey(count, device) for count in track(IMAGES, "Surveys", len(IMAGES), listen)]
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "base": asdict(base),
+        "repeats": repeats,
+        "curves": rows,
+        "survey_shape": asdict(SURVEY),
+        "survey": survey,
+        "environment": environment(),
+    }
+
+
+def _operators(shape: Shape, device: torch.device, repeats: int) -> dict[str, float]:
+    clock = Clock(device)
+    found = {}
+    for case in cases(shape, device):
+        inputs = case.inputs()
+        for _ in range(WARM_UP + repeats):
+            if case.direction == "forward":
+                with torch.no_grad():
+                    clock.time(partial(case.ours, *inputs))
+            else:
+                outputs = case.ours(*inputs)
+                outputs = (outputs,) if isinstance(outputs, torch.Tensor) else tuple(outputs)
+                wanted = [tensor for tensor in inputs if tensor.requires_grad]
+                ones = [torch.ones_like(output) for output in outputs]
+                clock.time(partial(torch.autograd.grad, outputs, wanted, ones))
+        found[f"{case.operator} {case.direction}"] = clock.read(WARM_UP).median
+    return found
+
+
+def _survey(images: int, device: torch.device) -> dict[str, float]:
+    """Peaks and Gram matrix of generated features, batch by batch."""
+    draw = torch.Generator(device).manual_seed(0)
+    size = (SURVEY.batch, SURVEY.channels, SURVEY.height, SURVEY.width)
+    gram = torch.zeros(SURVEY.channels, SURVEY.channels, dtype=torch.int64, device=device)
+    resident = _memory(device)
+    before = most = resident()
+    began = perf_counter()
+    for _ in range(-(-images // SURVEY.batch)):
+        features = torch.randn(size, generator=draw, device=device)
+        peak_gram(channel_peaks(features), out=gram)
+        most = max(most, resident())
+    gram.sum().item()
+    return {
+        "images": images,
+        "seconds": perf_counter() - began,
+        "memory_growth_bytes": most - before,
+    }
+
+
+def _memory(device: torch.device) -> Callable[[], int]:
+    if device.type == "cuda":
+        return partial(torch.cuda.memory_allocated, device)
+    pages = Path("/proc/self/statm")
+    return lambda: int(pages.read_text().split()[1]) * 4096
