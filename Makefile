@@ -34,6 +34,7 @@ format: $(STAMP)  ## Format, and mend what the linter can mend
 
 docs: $(STAMP)  ## Write again what follows from the command line and from docs/figures
 	$(BIN)/python tools/pages.py
+	$(BIN)/python tools/figures.py fill
 
 tiny-weights: $(STAMP)  ## Train the packaged weights of the small backbone again
 	$(BIN)/python -m macnn.training.tiny_weights

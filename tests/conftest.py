@@ -1,6 +1,7 @@
 """Material shared by the tests: a small set of synthetic birds, and the real ones where present."""
 
 import os
+import sys
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from macnn.data.synth import write_birds
 from macnn.model import Network, NetworkSpec
 from macnn.model.backbones import BackboneSpec, build_backbone
 from macnn.runs.checkpoint import write_checkpoint
+from macnn_cli.main import run as run_command
 
 
 def pytest_configure():
@@ -60,6 +62,20 @@ def trained(tmp_path_factory):
         return run
 
     return write
+
+
+@pytest.fixture
+def macnn(monkeypatch, capsys):
+    """Run the command line in this process: macnn("eval", "--checkpoint", x) -> code, out, err."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["macnn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            run_command()
+        out, err = capsys.readouterr()
+        return left.value.code, out, err
+
+    return call
 
 
 def _material(variable):

@@ -1,7 +1,7 @@
 """`macnn demo`: the main job on synthetic birds."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,7 +30,12 @@ def demo(
         result = run(output, seed=seed, overwrite=overwrite, listen=listen)
     if json:
         print_json(result)
-        return
+    else:
+        show(result)
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the comparison as a table."""
     rows = [
         [row["name"], percent(row["accuracy"]), percent(row["pck10"]), percent(row["shared_peaks"])]
         for row in result["rows"]

@@ -1,0 +1,75 @@
+"""The messages that the page explains are those of the program."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from macnn import errors
+from macnn.errors import MacnnError
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+QUOTED = re.findall(r"^    macnn: (.*)$", PAGE, re.MULTILINE)
+LEAST = 8  # characters that a pattern must hold, or it would fit anything
+
+
+def pattern(node):
+    """A regular expression for the strings that an expression can give."""
+    if isinstance(node, ast.Constant):
+        return re.escape(str(node.value))
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(pattern, node.values))
+    if isinstance(node, ast.BinOp):
+        return pattern(node.left) + pattern(node.right)
+    return ".*"
+
+
+def nodes():
+    for file in (ROOT / "macnn").rglob("*.py"):
+        yield from ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+
+
+def raised(node):
+    """The pattern of what is raised as an error of the user's or the machine's, if it is here."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
+        return None
+    kind = getattr(errors, node.func.id, None)
+    if not (isinstance(kind, type) and issubclass(kind, MacnnError)):
+        return None
+    hints = [pattern(k.value) for k in node.keywords if k.arg == "hint"]
+    return "; ".join([pattern(node.args[0]), *hints])
+
+
+def compiled(patterns):
+    return [re.compile(p) for p in patterns if p and len(p.replace(".*", "")) >= LEAST]
+
+
+ERRORS = compiled(map(raised, nodes()))
+STRINGS = compiled(pattern(node) for node in nodes() if isinstance(node, ast.JoinedStr))
+
+
+def is_known(message):
+    """Whether it is raised somewhere, whole or with a hint added where it is passed on."""
+    problem, _, hint = message.partition("; ")
+    return any(known.fullmatch(message) for known in ERRORS) or (
+        any(known.fullmatch(problem) for known in ERRORS)
+        and any(known.fullmatch(hint) for known in STRINGS)
+    )
+
+
+@pytest.mark.parametrize("message", QUOTED)
+def test_a_quoted_message_is_one_of_the_program(message):
+    assert is_known(message)
+
+
+def test_an_invented_message_would_be_noticed():
+    assert not is_known("birds: it went wrong; do it again")
+    assert len(QUOTED) > 20
+
+
+def test_every_exit_code_is_explained():
+    explained = {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)}
+    raised = {kind.exit_code for kind in vars(errors).values() if hasattr(kind, "exit_code")}
+    assert explained == raised | {0}

@@ -1,0 +1,139 @@
+"""The tables of the pages, each a function of the contents of files in docs/figures."""
+
+import io
+from typing import Any
+
+import torch
+
+from macnn.bench.cases import Shape, cases
+from macnn.demo import compare
+from macnn_cli import console
+from macnn_cli.demo import show
+
+NAMES = {
+    "parts": "parts found",
+    "macnn": "trained",
+    "part-cnn": "part CNN",
+    "baseline": "global average pooling",
+}
+GPU_BANDWIDTH = 4.0e12  # bytes/s a copy is assumed to reach on an H200
+ATTENTION = (0.80, "80 %; 3 x eager, 1.3 x torch.compile")
+GOALS = {  # share of that bandwidth, and what is asked in words
+    "channel_peaks forward": (0.85, "85 % of copy bandwidth"),
+    "part_attention forward": ATTENTION,
+    "part_attention backward": ATTENTION,
+    "grouping_loss forward": (None, "10 x eager"),
+}
+
+
+def demo_screen(figures: dict[str, Any]) -> str:
+    """What `macnn demo` prints, indented as Markdown wants it."""
+    folder = "runs/demo/macnn/report"
+    results = figures["first"]
+    results["macnn"]["files"] = [f"{folder}/parts-test.png", f"{folder}/report-test.html"]
+    before, buffer = console.out.file, io.StringIO()
+    console.out.file, console.out.width = buffer, 100
+    try:
+        show(compare(results))
+    finally:
+        console.out.file = before
+    return "".join(f"    {line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+
+
+def demo_seeds(figures: dict[str, Any]) -> str:
+    """Every seed of the demo, and their means."""
+    columns = [
+        figures["baseline"]["accuracy"],
+        figures["macnn"]["accuracy"],
+        figures["macnn"]["pck10"],
+        figures["macnn"]["shared_peaks"],
+    ]
+    rows = [
+        [str(seed), *(f"{column['runs'][i]:.3f}" for column in columns)]
+        for i, seed in enumerate(figures["seeds"])
+    ]
+    rows.append(["mean", *map(_value, columns)])
+    return _markdown(
+        ["seed", "baseline", "parts summed", "PCK 0.1", "share with two parts in one place"], rows
+    )
+
+
+def networks(figures: dict[str, Any]) -> str:
+    """Every network: accuracy and where its parts land."""
+    seeds = ", ".join(map(str, figures["seeds"]))
+    error = figures["macnn"]["standard_error"]["mean"]
+    rows = []
+    for key in sorted(figures["first"], key=[*NAMES].index):
+        own = figures[key]
+        best = (figures["first"][key]["localisation"] or {}).get("one_to_one", [])
+        rows.append(
+            [
+                NAMES[key],
+                *(_value(own.get(name)) for name in ("accuracy", "pck10", "pck15")),
+                ", ".join(f"{m['landmark']} {m['pck15']:.3f}" for m in best),
+                *(_value(own.get(name)) for name in ("regression_error", "nmi", "ari")),
+            ]
+        )
+    heads = ["", "accuracy", "PCK 0.1", "PCK 0.15", f"PCK 0.15 of its parts, seed {seeds[0]}"]
+    several = f"seeds {seeds}, mean and standard deviation" if "," in seeds else f"seed {seeds}"
+    return (
+        f"{figures['images']} test images, {several}; one standard error of an accuracy is "
+        f"{error:.3f}.\n\n" + _markdown([*heads, "regression error", "NMI", "ARI"], rows)
+    )
+
+
+def operators(figures: dict[str, Any]) -> str:
+    """`macnn bench ops` against the plain module."""
+    rows = []
+    for row in figures["rows"]:
+        time, share = row["times"]["operator"], row["of_copy_bandwidth"]
+        rows.append(
+            [
+                f"{row['operator']} {row['direction']}",
+                f"{1e3 * time['median']:.2f}",
+                f"{1e3 * time['low']:.2f} to {1e3 * time['high']:.2f}",
+                f"{1e3 * row['times']['plain']['median']:.2f}",
+                f"{row['speedup']['plain']:.2f}",
+                "-" if share is None else f"{100 * share:.0f} %",
+            ]
+        )
+    heads = ["operator", "ms", "quartiles", "plain, ms", "times faster", "share of copy bandwidth"]
+    known = figures["environment"]
+    return (
+        _markdown(heads, rows) + f"\nThreads: {known['threads']}; Python {known['python']}, torch "
+        f"{known['packages']['torch']}, commit `{known['commit'][:7]}`; copy bandwidth "
+        f"{figures['copy_bandwidth'] / 1e9:.1f} GB/s.\n"
+    )
+
+
+def gpu_goals() -> str:
+    """The bytes each operator must move, what they take at least, and what is asked of it."""
+    rows = []
+    for case in cases(Shape(), torch.device("cpu")):
+        if case.bytes is None:
+            continue
+        name = f"{case.operator} {case.direction}"
+        share, goal = GOALS.get(name, (None, ""))
+        floor = case.bytes / GPU_BANDWIDTH
+        rows.append(
+            [
+                name,
+                f"{case.bytes / 1e6:.1f}",
+                f"{1e6 * floor:.1f}",
+                goal,
+                f"{1e6 * floor / share:.1f}" if share else "",
+            ]
+        )
+    return _markdown(["operator", "MB", "floor, µs", "goal", "goal, µs"], rows)
+
+
+def _value(figure: dict[str, Any] | None) -> str:
+    if figure is None:
+        return "-"
+    mean, deviation = figure["mean"], figure["std"]
+    return f"{mean:.3f}" if deviation is None else f"{mean:.3f} ± {deviation:.3f}"
+
+
+def _markdown(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
