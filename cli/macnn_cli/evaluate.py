@@ -40,7 +40,7 @@ def evaluate(
     json: JSON = False,
     quiet: QUIET = False,
 ) -> None:
-    """Evaluate a checkpoint of any kind: accuracy per part and summed, and part localisation.
+    """Evaluate a checkpoint of any kind: accuracy per part or stream and joint, and localisation.
 
     Settings come from the checkpoint unless given. Figures, pictures and a page that shows them
     also go to the run folder of the checkpoint, under report/.
@@ -66,7 +66,7 @@ def show(result: dict[str, Any]) -> None:
     if accuracy := result["classification"]:
         rows = [
             [name, percent(score["top1"]), percent(score["top5"]), percent(score["standard_error"])]
-            for name, score in _scores(accuracy)
+            for name, score in _scores(result)
         ]
         print_table(f"Accuracy: {title}", ["classifier", "top-1", "top-5", "standard error"], rows)
         out.print(f"calibration error {accuracy['calibration_error']:.3f}")
@@ -102,12 +102,12 @@ def show(result: dict[str, Any]) -> None:
         out.print(picture, highlight=False, markup=False)
 
 
-def _scores(accuracy: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
-    parts = accuracy["parts"]
-    joint = ("summed over parts", accuracy["joint"])
-    if len(parts) == 1:
-        return [("network", accuracy["joint"])]
-    return [*((f"part {i}", score) for i, score in enumerate(parts, start=1)), joint]
+def _scores(result: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    accuracy, baseline = result["classification"], result["baseline"]
+    alone = list(zip(accuracy["classifiers"], accuracy["parts"], strict=True))
+    joint = "joint" if result["kind"] == "part-cnn" else "summed over parts"
+    rows = alone if len(alone) == 1 else [*alone, (joint, accuracy["joint"])]
+    return [*rows, (baseline["name"], baseline["accuracy"])] if baseline else rows
 
 
 def _mean(figures: list[float]) -> float:

@@ -19,6 +19,7 @@ from macnn_cli import (
     pretrain_parts,
     report,
     train,
+    train_part_cnn,
 )
 from macnn_cli.console import err
 from macnn_cli.examples import epilog
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command("pretrain-parts")(pretrain_parts.pretrain_parts)
 app.command("train")(train.train)
+app.command("train-part-cnn")(train_part_cnn.train_part_cnn)
 app.command("eval")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("predict")(predict.predict)

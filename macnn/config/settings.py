@@ -296,6 +296,40 @@ class TrainSettings(Section):
     )
 
 
+class PartCNNSettings(Section):
+    """Joint recognition on part crops (PAPER.md 8)."""
+
+    epochs: int = setting(10, "--stream-epochs", "Epochs over the training images.", ge=1)
+    stream_size: int | None = setting(
+        None,
+        "--stream-size",
+        "Side, in pixels, at which every stream sees its crop; by default the --img-size of the "
+        "run that found the parts.",
+        source="paper: 224",
+        ge=32,
+    )
+    part_share: float = setting(
+        96 / 448,
+        "--part-share",
+        "Side of the square around a part, as a share of the photograph's.",
+        source="paper: 96/448; released network: 128/448",
+        gt=0,
+        le=1,
+    )
+    object_threshold: float = setting(
+        0.1,
+        "--object-threshold",
+        "Share of the largest channel sum from which on a cell belongs to the object, whose "
+        "bounding square one stream sees.",
+        source="released network",
+        gt=0,
+        lt=1,
+    )
+    share_streams: bool = setting(
+        False, "--share-streams", "One backbone for all streams instead of one each."
+    )
+
+
 class RunSettings(Section):
     """Where and how a run happens."""
 
@@ -345,6 +379,7 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()
     pretrain: PretrainSettings = PretrainSettings()
     train: TrainSettings = TrainSettings()
+    part_cnn: PartCNNSettings = PartCNNSettings()
     run: RunSettings = RunSettings()
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 

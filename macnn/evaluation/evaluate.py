@@ -15,13 +15,13 @@ from macnn.evaluation.localisation import (
     Localisation,
     keypoint_owners,
     localise,
-    part_centres,
 )
 from macnn.evaluation.metrics import Classification, classification_report
 from macnn.evaluation.predictions import Predictions
 from macnn.evaluation.telemetry import Telemetry, TelemetryFigures
 from macnn.events import Listener, track
-from macnn.model import Network
+from macnn.model import Model
+from macnn.model.alignment import part_centres
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Evaluation:
 
 @torch.no_grad()
 def predict(
-    network: Network, loader: Loader, *, margin: float, task: str, listen: Listener
+    network: Model, loader: Loader, *, margin: float, task: str, listen: Listener
 ) -> Predictions:
     """Run a network over a loader, each image once; `margin` is that of Div.
 
@@ -67,13 +67,15 @@ def predict(
     images = loader.photographs.images
     keypoints = keypoint_tensors(images)[0]
     telemetry = Telemetry(margin)
-    samples, labels, logits, attention, centres, owners = ([] for _ in range(6))
+    samples, labels, logits, joint, attention, centres, owners = ([] for _ in range(7))
     for batch in track(loader.epoch(), task, len(loader), listen):
         output = network(batch.to(device).images)
         samples.append(batch.samples)
         labels.append(batch.labels)
         if output.logits is not None:
+            assert output.joint is not None
             logits.append(output.logits.float().cpu())
+            joint.append(output.joint.float().cpu())
         if output.attention is not None:
             telemetry.update(output.attention)
             maps = output.attention.float().cpu()
@@ -90,6 +92,7 @@ def predict(
         samples=gathered(samples),
         labels=gathered(labels),
         logits=gathered(logits) if logits else None,
+        joint=gathered(joint) if logits else None,
         attention=gathered(attention) if attention else None,
         centres=gathered(centres) if attention else None,
         owners=gathered(owners) if attention else None,
@@ -99,7 +102,7 @@ def predict(
 
 
 def evaluate(
-    network: Network,
+    network: Model,
     test: Loader,
     train: Loader | None,
     *,
@@ -137,14 +140,19 @@ def evaluate(
             _landmarks(measured, images),
             images.keypoint_names,
         )
+    classification = None
+    if measured.logits is not None:
+        classification = classification_report(
+            measured.logits,
+            measured.labels,
+            images.class_names,
+            joint=measured.joint,
+            classifiers=network.classifier_names,
+        )
     return Evaluation(
         split=split,
         images=len(measured.labels),
-        classification=(
-            None
-            if measured.logits is None
-            else classification_report(measured.logits, measured.labels, images.class_names)
-        ),
+        classification=classification,
         localisation=localisation,
         telemetry=measured.telemetry,
         predictions=measured,

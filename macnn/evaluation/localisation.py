@@ -22,7 +22,7 @@ from torch import Tensor
 
 from macnn.errors import DataError
 from macnn.evaluation.agreement import agreement
-from macnn_kernels import channel_peaks, checks
+from macnn_kernels import checks
 
 HEAD, TORSO, LEGS = "head", "torso and wings", "legs and tail"
 
@@ -210,16 +210,6 @@ def localise(train: Landmarks, test: Landmarks, keypoint_names: Sequence[str]) -
         nmi=nmi,
         ari=ari,
     )
-
-
-def part_centres(attention: Tensor) -> Tensor:
-    """Peak of each attention map (n, N, H, W): (n, N, 2) float32, `(x, y)` in fractions of the map.
-
-    The centre of the peak's cell; ties go to the first cell in row-major order.
-    """
-    height, width = attention.shape[-2:]
-    peaks = channel_peaks(attention)
-    return torch.stack(((peaks.x + 0.5) / width, (peaks.y + 0.5) / height), dim=-1)
 
 
 def keypoint_owners(attention: Tensor, keypoints: Tensor) -> Tensor:

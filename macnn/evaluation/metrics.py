@@ -1,7 +1,8 @@
 """Accuracy per part and joint, confusion, calibration.
 
-The joint prediction of MA-CNN sums the logits of the part classifiers; its probabilities are the
-softmax of that sum, and everything not said to be a part's is the joint prediction's.
+The joint prediction of MA-CNN is the sum of the logits of its parts; the part CNN has a classifier
+for it. Its probabilities are the softmax of its logits, and everything not said to be a single
+classifier's is the joint prediction's.
 """
 
 import math
@@ -52,8 +53,9 @@ class Classification:
     Attributes:
         images: Number of images.
         class_names: One name per class.
-        joint: Accuracy of the summed logits.
-        parts: Accuracy of each part alone.
+        joint: Accuracy of the joint prediction.
+        parts: Accuracy of each classifier alone, that of a part or a stream.
+        classifiers: Their names.
         per_class: Joint top-1 of each class, None for a class without images.
         confusion: Number of images per true class (row) and predicted class (column).
         calibration_error: Expected calibration error of the joint prediction, 15 equal bins: mean
@@ -65,6 +67,7 @@ class Classification:
     class_names: tuple[str, ...]
     joint: Accuracy
     parts: tuple[Accuracy, ...]
+    classifiers: tuple[str, ...]
     per_class: tuple[float | None, ...]
     confusion: tuple[tuple[int, ...], ...]
     calibration_error: float
@@ -74,22 +77,32 @@ class Classification:
         """The figures to log, by name; `accuracy/part 1` is that of part 1 alone."""
         return {
             "accuracy": self.joint.top1,
-            **{f"accuracy/part {i}": part.top1 for i, part in enumerate(self.parts, start=1)},
+            **{
+                f"accuracy/{name}": part.top1
+                for name, part in zip(self.classifiers, self.parts, strict=True)
+            },
             "top5": self.joint.top5,
             "calibration_error": self.calibration_error,
         }
 
 
 def classification_report(
-    part_logits: Tensor, labels: Tensor, class_names: Sequence[str]
+    part_logits: Tensor,
+    labels: Tensor,
+    class_names: Sequence[str],
+    *,
+    joint: Tensor | None = None,
+    classifiers: Sequence[str] | None = None,
 ) -> Classification:
-    """Measure the classifiers of the parts, and their sum, on labelled images.
+    """Measure the classifiers of the parts, and all together, on labelled images.
 
     Args:
         part_logits: (n, N, K) logits of N part classifiers (N = 1 for a network without parts) over
             K >= 2 classes; any floating-point dtype and device.
         labels: (n,) int64 class of each image, on the same device.
         class_names: K names.
+        joint: (n, K) logits of the joint prediction, by default the sum of `part_logits`.
+        classifiers: N names, by default "part 1" and on.
 
     Raises:
         ValueError: The shapes do not fit each other.
@@ -97,19 +110,22 @@ def classification_report(
         NonFiniteError: A logit is NaN or infinite.
     """
     checks.rank("part_logits", part_logits, "n, N, K")
-    images, _, classes = part_logits.shape
+    images, count, classes = part_logits.shape
+    joint = part_logits.float().sum(1) if joint is None else joint.float()
+    checks.shape("joint", joint, (images, classes), "as part_logits")
+    if classifiers is None:
+        classifiers = [f"part {i}" for i in range(1, count + 1)]
     checks.shape("labels", labels, (images,), "one per row of part_logits")
     if len(class_names) != classes:
         raise ValueError(f"class_names: {len(class_names)} names for {classes} classes")
     if images == 0:
         raise DataError("no images to evaluate", hint="choose a split that has some")
     part_logits = part_logits.float()
-    if not part_logits.isfinite().all():
+    if not (part_logits.isfinite().all() and joint.isfinite().all()):
         raise NonFiniteError(
             "the network's logits are not finite", hint="evaluate an earlier checkpoint"
         )
 
-    joint = part_logits.sum(1)
     confusion = multiclass_confusion_matrix(_ranking(joint)[:, 0], labels, classes).cpu()
     per_class = confusion.diagonal() / confusion.sum(1)
     calibration = multiclass_calibration_error(
@@ -120,6 +136,7 @@ def classification_report(
         class_names=tuple(class_names),
         joint=_accuracy(joint, labels),
         parts=tuple(_accuracy(logits, labels) for logits in part_logits.unbind(1)),
+        classifiers=tuple(classifiers),
         per_class=tuple(None if math.isnan(share) else share for share in per_class.tolist()),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         calibration_error=calibration.item(),

@@ -7,14 +7,14 @@ from PIL import Image
 
 from macnn.data.loaders import Loader
 from macnn.data.samples import ImageSet
-from macnn.model import Network
+from macnn.model import Model
 from macnn.report.grids import Caption, attention_grid
 
 SHOWN = 8  # photographs in a picture
 
 
 @torch.no_grad()
-def draw_parts(network: Network, loader: Loader) -> Image.Image:
+def draw_parts(network: Model, loader: Loader) -> Image.Image:
     """Attention of every part on some photographs of a loader, and averaged over them.
 
     The photographs are taken at even distances; with classifiers the predicted class is named too.
@@ -30,8 +30,8 @@ def draw_parts(network: Network, loader: Loader) -> Image.Image:
     names = images.class_names
     predicted = (
         [None] * len(batch.labels)
-        if output.logits is None
-        else [names[i] for i in output.logits.sum(dim=1).argmax(dim=1).tolist()]
+        if output.joint is None
+        else [names[i] for i in output.joint.argmax(dim=1).tolist()]
     )
     captions = [
         Caption(names[label], guess)

@@ -21,7 +21,8 @@ class Predictions:
     Attributes:
         samples: (n,) indices into the image set.
         labels: (n,) classes.
-        logits: (n, N, classes), or None before there are classifiers.
+        logits: (n, N, classes), one row per classifier, or None before there are any.
+        joint: (n, classes) logits of the joint prediction, None likewise.
         attention: (n, N, H, W) float16 maps; this and all below is None for the baseline, which
             has no parts.
         centres: (n, N, 2) peaks of the maps, `(x, y)` in pixels of the stored images.
@@ -33,6 +34,7 @@ class Predictions:
     samples: Tensor
     labels: Tensor
     logits: Tensor | None
+    joint: Tensor | None
     attention: Tensor | None
     centres: Tensor | None
     owners: Tensor | None
@@ -46,7 +48,7 @@ def write_predictions(file: Path, predictions: Predictions) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    names = ("samples", "labels", "logits", "attention", "centres", "owners")
+    names = ("samples", "labels", "logits", "joint", "attention", "centres", "owners")
     tensors = {name: getattr(predictions, name) for name in names}
     if (grid := predictions.grid) is not None:
         tensors["grid"] = torch.tensor([grid.size, grid.offset, grid.stride])
@@ -65,6 +67,7 @@ def read_predictions(file: Path) -> Predictions:
             samples=tensors["samples"],
             labels=tensors["labels"],
             logits=tensors.get("logits"),
+            joint=tensors.get("joint"),
             attention=tensors.get("attention"),
             centres=tensors.get("centres"),
             owners=tensors.get("owners"),

@@ -1,5 +1,6 @@
 """The stage behind `macnn eval`: a checkpoint in, figures, pictures and a page out."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from macnn.report import page
 from macnn.report.plots import confusion_picture
 from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
-from macnn.runs.networks import load_network
+from macnn.runs.networks import load_model
 from macnn.runs.session import session
 from macnn.runs.setup import check_classes, open_images, open_loader, place, prepare
 
@@ -53,7 +54,7 @@ def _run(
 ) -> dict[str, Any]:
     compared = page.read_baseline(baseline, split) if baseline else None
     device = prepare(settings)
-    network = place(load_network(checkpoint), settings, device)
+    network = place(load_model(checkpoint), settings, device)
     images = open_images(settings, listen)
     if network.spec.classes:
         check_classes(images, checkpoint.class_names)
@@ -68,6 +69,7 @@ def _run(
     files = []
     content: dict[str, Any] = {"kind": checkpoint.kind, "step": checkpoint.step}
     content |= result.as_json()
+    content["baseline"] = compared and asdict(compared)
     content["failed"] = [bad.reason for bad in images.split(split).failed]
     if world.rank() > 0:
         return content

@@ -8,7 +8,7 @@ from macnn import __version__
 from macnn.errors import CheckpointError
 from macnn.files import sha256
 from macnn.inference.preprocessing import preprocessing
-from macnn.inference.recogniser import BOX_SHARE, Recogniser
+from macnn.inference.recogniser import Recogniser
 from macnn.runs.checkpoint import Checkpoint
 
 DESCRIPTION = "model.json"
@@ -42,7 +42,7 @@ def describe(
                 "dtype": "float32",
                 "shape": ["batch", parts, 4],
                 "meaning": "left, top, right, bottom of each part, in pixels of the input",
-                "share_of_the_input": BOX_SHARE,
+                "share_of_the_input": recogniser.box_share,
             },
         },
         "network": checkpoint.network,

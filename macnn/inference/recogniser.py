@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from macnn.errors import CheckpointError
-from macnn.evaluation.localisation import part_centres
-from macnn.model import Network
+from macnn.model import Model, PartCNN
+from macnn.model.alignment import part_centres
 from macnn.runs.checkpoint import Checkpoint
-from macnn.runs.networks import load_network
+from macnn.runs.networks import load_model
 
 BOX_SHARE = 96 / 448
-"""Side of a part box over that of the network input: the paper's part crops (PAPER.md 8)."""
+"""Side of a part box over that of the network input: the paper's part crops (PAPER.md 8). The part
+CNN says its own."""
 
 
 class Recognition(NamedTuple):
@@ -31,7 +32,10 @@ class Recogniser(nn.Module):
     """A network of any kind behind one interface.
 
     `forward` takes uint8 RGB images (B, 3, S, S), S being `image_size`, and gives a `Recognition`.
+    `box_share` is the side of a part box over S.
     """
+
+    box_share = BOX_SHARE
 
     def __init__(self, network: nn.Module, image_size: int) -> None:
         super().__init__()
@@ -40,24 +44,26 @@ class Recogniser(nn.Module):
 
 
 class PartRecogniser(Recogniser):
-    """MA-CNN: summed logits of the part classifiers, a square around the peak of every map.
+    """MA-CNN: the joint prediction, and a square around the peak of every map.
 
-    The global-average-pool baseline is the same with one classifier and no square.
+    The global-average-pool baseline is the same with no square; the part CNN has squares of the
+    size of its crops.
     """
 
-    network: Network
+    network: Model
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Model) -> None:
         super().__init__(network, network.spec.image_size)
+        if isinstance(network, PartCNN):
+            self.box_share = network.spec.part_share
 
     def forward(self, images: Tensor) -> Recognition:
         """Classify images and box their parts."""
-        logits, attention = self.network(images)
-        joint = logits.sum(dim=1)
+        _, attention, joint = self.network(images)
         if attention is None:
             return Recognition(joint, joint.new_zeros(images.shape[0], 0, 4))
         centres = self.network.grid.to_pixels(part_centres(attention))
-        reach = BOX_SHARE * self.image_size / 2
+        reach = self.box_share * self.image_size / 2
         return Recognition(joint, torch.cat((centres - reach, centres + reach), dim=-1))
 
 
@@ -72,4 +78,4 @@ def open_recogniser(checkpoint: Checkpoint) -> Recogniser:
             f"{checkpoint.folder}: a '{checkpoint.kind}' checkpoint cannot name classes yet",
             hint="train it with 'macnn train --init'",
         )
-    return PartRecogniser(load_network(checkpoint)).eval().requires_grad_(False)
+    return PartRecogniser(load_model(checkpoint)).eval().requires_grad_(False)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from macnn_kernels import channel_peaks
+
 WINDOWS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
@@ -35,6 +37,11 @@ class CellGrid:
         size, offset, stride = self._tensors(pixels)
         return ((pixels - offset) / stride + 0.5) / size
 
+    def scaled(self, factor: int) -> "CellGrid":
+        """The same cells in an image so many times as large."""
+        (left, top), (across, down) = self.offset, self.stride
+        return CellGrid(self.size, (left * factor, top * factor), (across * factor, down * factor))
+
     def resample(self, maps: Tensor, image_size: int, resolution: int) -> Tensor:
         """Maps (B, N, H, W) as an image of `resolution` that covers the whole network input."""
         centres = (torch.arange(resolution, device=maps.device) + 0.5) * image_size / resolution
@@ -46,6 +53,16 @@ class CellGrid:
 
     def _tensors(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return tuple(like.new_tensor(v) for v in (self.size, self.offset, self.stride))  # type: ignore[return-value]
+
+
+def part_centres(attention: Tensor) -> Tensor:
+    """Peak of each attention map (n, N, H, W): (n, N, 2) float32, `(x, y)` in fractions of the map.
+
+    The centre of the peak's cell; ties go to the first cell in row-major order.
+    """
+    height, width = attention.shape[-2:]
+    peaks = channel_peaks(attention)
+    return torch.stack(((peaks.x + 0.5) / width, (peaks.y + 0.5) / height), dim=-1)
 
 
 def cell_grid(body: nn.Module, image_size: int, map_size: tuple[int, int]) -> CellGrid:

@@ -42,11 +42,13 @@ class Output(NamedTuple):
     """What the network says about a batch.
 
     logits: (B, N, classes), one classifier per part (N = 1 for the baseline); None before there
-        are classifiers. attention: (B, N, H, W), None for the baseline.
+        are classifiers. attention: (B, N, H, W), None for the baseline. joint: (B, classes), what
+        all of them say together; here the sum of their logits.
     """
 
     logits: Tensor | None
     attention: Tensor | None
+    joint: Tensor | None = None
 
 
 class Network(nn.Module):
@@ -78,6 +80,13 @@ class Network(nn.Module):
             else None
         )
 
+    @property
+    def classifier_names(self) -> tuple[str, ...]:
+        """What the rows of `Output.logits` are."""
+        if self.spec.parts == 0:
+            return ("network",)
+        return tuple(f"part {i}" for i in range(1, self.spec.parts + 1))
+
     def forward(self, images: Tensor) -> Output:
         """Classify images and show where each part looks."""
         return self.recognise(self.backbone(images))
@@ -85,7 +94,7 @@ class Network(nn.Module):
     def recognise(self, features: Tensor) -> Output:
         """The network behind the convolutions, from features (B, C, H, W)."""
         if self.grouping is None:
-            return Output(self._classify(_pooled(features).unsqueeze(1)), None)
+            return self._output(pooled(features).unsqueeze(1), None)
         maps, parts = part_attention(
             features,
             self.channel_weights(features),
@@ -96,22 +105,23 @@ class Network(nn.Module):
         if not self.spec.map_gradient and torch.is_grad_enabled():
             fixed = maps.detach().flatten(2).to(features.dtype)
             parts = torch.bmm(fixed, features.flatten(2).mT)
-        return Output(self._classify(parts), maps)
+        return self._output(parts, maps)
 
     def channel_weights(self, features: Tensor) -> Tensor:
         """D (B, N, C) = f(F): the channel weights of every part in every image."""
         assert self.grouping is not None, "the baseline has no parts"
-        weights: Tensor = self.grouping(_pooled(features) * self.spec.feature_scale)
+        weights: Tensor = self.grouping(pooled(features) * self.spec.feature_scale)
         return weights
 
-    def _classify(self, parts: Tensor) -> Tensor | None:
+    def _output(self, parts: Tensor, attention: Tensor | None) -> Output:
         if self.classifiers is None:
-            return None
+            return Output(None, attention)
         logits: Tensor = self.classifiers(parts.float() * self.spec.feature_scale)
-        return logits
+        return Output(logits, attention, logits.sum(dim=1))
 
 
-def _pooled(features: Tensor) -> Tensor:
+def pooled(features: Tensor) -> Tensor:
+    """Features (B, C, H, W) averaged over the map: (B, C) float32."""
     return features.mean(dim=(2, 3), dtype=torch.float32)
 
 

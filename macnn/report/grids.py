@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from macnn.evaluation.localisation import part_centres
+from macnn.model.alignment import part_centres
 from macnn.report.overlays import TILE, heat, mark, overlay, photograph
 from macnn.report.style import INK, RIGHT, WRONG, part_colour, readable
 from macnn_kernels import checks

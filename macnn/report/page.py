@@ -28,6 +28,15 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Score:
+    """A classifier by its name, its `Accuracy`, and the part it belongs to, 0 for none."""
+
+    name: str
+    accuracy: dict[str, float]
+    part: int
+
+
+@dataclass(frozen=True)
 class Specimen:
     """A photograph with its parts; `predicted` and `confidence` are None without classifiers."""
 
@@ -144,6 +153,7 @@ def render(
         data=images.name,
         classes=len(names),
         baseline=baseline,
+        scores=_scores(accuracy, _count(contents)) if accuracy else [],
         colours=[part_colour(i) for i in range(_count(contents))],
         right=specimens(selection.right),
         wrong=specimens(selection.wrong),
@@ -184,6 +194,14 @@ def _check(images: ImageSet, contents: Contents) -> None:
 def _count(contents: Contents) -> int:
     attention = contents.predictions.attention
     return 0 if attention is None else attention.shape[1]
+
+
+def _scores(accuracy: dict[str, Any], parts: int) -> list[Score]:
+    numbers = {f"part {i}": i for i in range(1, parts + 1)}
+    return [
+        Score(name, score, numbers.get(name, 0))
+        for name, score in zip(accuracy["classifiers"], accuracy["parts"], strict=True)
+    ]
 
 
 def _specimen(

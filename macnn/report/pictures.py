@@ -13,8 +13,8 @@ from macnn.data.images import read_image
 from macnn.data.loaders import through
 from macnn.data.samples import ImageSet
 from macnn.data.transforms import ResizeMode, geometry
-from macnn.evaluation.localisation import part_centres
 from macnn.evaluation.predictions import Predictions
+from macnn.model.alignment import part_centres
 from macnn.report.overlays import TILE, mark, overlay, photograph
 from macnn.report.style import part_colour
 

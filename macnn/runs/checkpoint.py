@@ -27,7 +27,7 @@ from macnn.config.resolve import flatten
 from macnn.errors import CheckpointError, DiskError
 from macnn.files import sync, write_json, write_text
 
-Kind = Literal["survey", "parts", "macnn", "baseline"]
+Kind = Literal["survey", "parts", "macnn", "baseline", "part-cnn"]
 FORMAT = 1
 POINTERS = ("latest", "best")
 
@@ -170,7 +170,8 @@ def read_checkpoint(path: Path, *kinds: Kind) -> Checkpoint:
     if kinds and content["kind"] not in kinds:
         raise CheckpointError(
             f"{folder}: a '{content['kind']}' checkpoint, expected {' or '.join(kinds)}",
-            hint="'macnn pretrain-parts' writes parts, 'macnn train' macnn or baseline",
+            hint="'macnn pretrain-parts' writes parts, 'macnn train' macnn or baseline, "
+            "'macnn train-part-cnn' part-cnn",
         )
     return Checkpoint(
         folder=folder,

@@ -1,12 +1,27 @@
 """Networks from settings, and networks from checkpoints."""
 
-from dataclasses import replace
+from copy import deepcopy
+from dataclasses import asdict, replace
+from typing import TypeVar
+
+from torch import nn
 
 from macnn.config import Settings
 from macnn.errors import CheckpointError, UsageError
-from macnn.model import Network, NetworkSpec, build_network
+from macnn.model import (
+    Model,
+    Network,
+    NetworkSpec,
+    PartCNN,
+    PartCNNSpec,
+    build_network,
+    build_part_cnn,
+)
 from macnn.model.backbones import BackboneSpec, build_backbone
 from macnn.runs.checkpoint import Checkpoint
+
+M = TypeVar("M", bound=nn.Module)
+S = TypeVar("S", bound=NetworkSpec)
 
 
 def new_network(settings: Settings, classes: int) -> Network:
@@ -33,18 +48,56 @@ def new_network(settings: Settings, classes: int) -> Network:
 
 
 def load_network(checkpoint: Checkpoint) -> Network:
-    """The network of a checkpoint.
+    """MA-CNN, or the baseline, of a checkpoint.
 
     Raises:
         CheckpointError: its tensors do not fit its description.
     """
-    network = build_network(_spec(checkpoint))
-    try:
-        network.load_state_dict(checkpoint.tensors("model"))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"{checkpoint.folder}: tensors do not fit ({reason})") from None
-    return network
+    return _filled(build_network(_spec(checkpoint, NetworkSpec)), checkpoint)
+
+
+def load_part_cnn(checkpoint: Checkpoint) -> PartCNN:
+    """The part CNN of a checkpoint of that kind.
+
+    Raises:
+        CheckpointError: its tensors do not fit its description.
+    """
+    return _filled(build_part_cnn(_spec(checkpoint, PartCNNSpec)), checkpoint)
+
+
+def load_model(checkpoint: Checkpoint) -> Model:
+    """What a checkpoint of any kind holds.
+
+    Raises:
+        CheckpointError: its tensors do not fit its description.
+    """
+    return (load_part_cnn if checkpoint.kind == "part-cnn" else load_network)(checkpoint)
+
+
+def new_part_cnn(checkpoint: Checkpoint, settings: Settings) -> PartCNN:
+    """A part CNN around a trained MA-CNN; its streams begin as copies of that one's backbone.
+
+    Raises:
+        UsageError: the photographs' size is no multiple of the one that the MA-CNN sees.
+        CheckpointError: its tensors do not fit its description.
+    """
+    locator, chosen = load_network(checkpoint), settings.part_cnn
+    size, seen = settings.data.image_size, locator.spec.image_size
+    if size % seen:
+        raise UsageError(
+            f"--img-size {size}: {checkpoint.folder} finds parts at {seen} px",
+            hint=f"use {seen} or a multiple of it",
+        )
+    spec = PartCNNSpec(
+        **asdict(locator.spec) | {"image_size": size},
+        locator_size=seen,
+        stream_size=chosen.stream_size or seen,
+        part_share=chosen.part_share,
+        object_threshold=chosen.object_threshold,
+        shared=chosen.share_streams,
+    )
+    copies = [deepcopy(locator.backbone) for _ in range(1 if spec.shared else spec.streams)]
+    return PartCNN(spec, locator, copies)
 
 
 def continue_network(checkpoint: Checkpoint, settings: Settings, classes: int) -> Network:
@@ -56,7 +109,7 @@ def continue_network(checkpoint: Checkpoint, settings: Settings, classes: int) -
         UsageError: the settings contradict the checkpoint.
         CheckpointError: its tensors do not fit its description.
     """
-    spec, model = _spec(checkpoint), settings.model
+    spec, model = _spec(checkpoint, NetworkSpec), settings.model
     for name, wanted, has in (
         ("--backbone", model.backbone, spec.backbone),
         ("--tap", model.tap, spec.tap),
@@ -87,8 +140,17 @@ def continue_network(checkpoint: Checkpoint, settings: Settings, classes: int) -
     return network
 
 
-def _spec(checkpoint: Checkpoint) -> NetworkSpec:
+def _filled(network: M, checkpoint: Checkpoint) -> M:
     try:
-        return NetworkSpec(**checkpoint.network)
+        network.load_state_dict(checkpoint.tensors("model"))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{checkpoint.folder}: tensors do not fit ({reason})") from None
+    return network
+
+
+def _spec(checkpoint: Checkpoint, kind: type[S]) -> S:
+    try:
+        return kind(**checkpoint.network)
     except TypeError as error:
         raise CheckpointError(f"{checkpoint.folder}: unknown network ({error})") from None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from macnn import world
 from macnn.config import Settings
-from macnn.model import Network
+from macnn.model import Model
 from macnn.runs.checkpoint import Checkpoint, Kind, point, prune, write_checkpoint
 from macnn.runs.folder import RunFolder
 
@@ -38,7 +38,7 @@ class Saver:
         self,
         kind: Kind,
         step: int,
-        network: Network,
+        network: Model,
         trainer: Mapping[str, Tensor],
         progress: Mapping[str, Any],
     ) -> Path:

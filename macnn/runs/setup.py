@@ -2,8 +2,10 @@
 
 import os
 import random
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from macnn import world
 from macnn.config import Settings
@@ -17,8 +19,10 @@ from macnn.data.splits import complete
 from macnn.data.transforms import Augment, geometry
 from macnn.errors import DataError, UsageError
 from macnn.events import Listener, silent
-from macnn.model import Network
+from macnn.model.backbones import Backbone
 from macnn_kernels import backend
+
+M = TypeVar("M", bound=nn.Module)
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -58,11 +62,13 @@ def prepare(settings: Settings) -> torch.device:
     return device
 
 
-def place(network: Network, settings: Settings, device: torch.device) -> Network:
+def place(network: M, settings: Settings, device: torch.device) -> M:
     """Move a network to its device, and let its convolutions compute as the settings say."""
-    network.backbone.compute_dtype = PRECISIONS[settings.run.precision]
-    if settings.run.compile:
-        network.backbone.body.compile()
+    for module in network.modules():
+        if isinstance(module, Backbone):
+            module.compute_dtype = PRECISIONS[settings.run.precision]
+            if settings.run.compile:
+                module.body.compile()
     return network.to(device)
 
 

@@ -21,7 +21,8 @@ def grouping_optimiser(network: Network, settings: TrainSettings) -> Optimizer:
 def convolution_optimiser(network: nn.Module, settings: TrainSettings) -> SGD:
     """SGD over all convolutions, at their share of the base rate, and all classifiers.
 
-    Grouping layers, fixed in this phase, are left out. `--layer-rates` has the last word.
+    Grouping layers, fixed in this phase, and whatever is never trained are left out.
+    `--layer-rates` has the last word.
 
     Raises:
         UsageError: a layer rate that fits no parameter, or is none.
@@ -29,7 +30,7 @@ def convolution_optimiser(network: nn.Module, settings: TrainSettings) -> SGD:
     factors = layer_factors(settings.layer_rates, [name for name, _ in network.named_parameters()])
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        if name.startswith("grouping."):
+        if name.startswith("grouping.") or not parameter.requires_grad:
             continue
         convolution = not name.startswith("classifiers.")
         factor = settings.conv_multiplier if convolution else 1.0

@@ -1,26 +1,19 @@
 """The stage behind `macnn train`: settings and found parts in, run folder out."""
 
-from pathlib import Path
 from typing import Any
 
-from macnn import world
 from macnn.config import Settings
 from macnn.data.samples import ImageSet
 from macnn.errors import UsageError
-from macnn.evaluation.evaluate import evaluate
-from macnn.events import Event, Listener, Metrics, Notice
+from macnn.events import Listener
 from macnn.model import Network
-from macnn.report.plots import learning_curves
-from macnn.report.save import save
-from macnn.runs.checkpoint import Checkpoint, Kind
-from macnn.runs.folder import RunFolder, check_output, finished_summary
+from macnn.runs.checkpoint import Checkpoint
+from macnn.runs.folder import check_output, finished_summary
 from macnn.runs.networks import continue_network, load_network, new_network
-from macnn.runs.saver import Saver
-from macnn.runs.session import session, stopped_error
+from macnn.runs.session import session
 from macnn.runs.setup import open_images, open_loader, place, prepare
-from macnn.runs.tensorboard import tensorboard
-from macnn.stop import Stopped
 from macnn.training.alternation import Alternation
+from macnn.training.recorded import Hooks, run_recorded
 
 
 def run(
@@ -67,80 +60,32 @@ def _run(
     device = prepare(settings)
     images = open_images(settings, listen)
     network = place(_network(settings, init, resume, images), settings, device)
-    kind: Kind = "macnn" if network.spec.parts else "baseline"
-    training, validation = images.split("train"), images.split("validation")
-    loader = open_loader(settings, training, augment=settings.data.augment, shuffle=True, stream=2)
-    still = open_loader(settings, training)
-    validator = open_loader(settings, validation) if validation.samples else None
+    training = images.split("train")
 
-    with (
-        tensorboard(settings, output, listen) as listen,
-        RunFolder(
-            output, settings, images.class_names, overwrite=overwrite, resume=resume
-        ) as folder,
-    ):
-        saver = Saver(folder, settings, images.class_names, resume)
-
-        def heard(event: Event) -> None:
-            folder.record(event)
-            listen(event)
-
-        def write() -> Path:
-            tensors, facts = alternation.state()
-            with alternation.averaged():
-                return saver.save(kind, alternation.position.step, network, tensors, facts)
-
-        def after_step() -> None:
-            if saver.due(alternation.position.step):
-                write()
-
-        def validate() -> None:
-            write()
-            if validator is None:
-                return
-            with alternation.averaged():
-                result = evaluate(
-                    network,
-                    validator,
-                    None,
-                    split="validation",
-                    margin=settings.train.margin,
-                    listen=heard,
-                )
-            heard(Metrics("validation", alternation.position.step, result.values()))
-            assert result.classification is not None
-            saver.praise(result.classification.joint.top1)
-
-        alternation = Alternation(
+    def build(hooks: Hooks) -> Alternation:
+        return Alternation(
             network,
-            loader,
-            still,
+            open_loader(settings, training, augment=settings.data.augment, shuffle=True, stream=2),
+            open_loader(settings, training),
             settings.train,
-            heard,
-            scratch=folder.scratch,
+            hooks.listen,
+            scratch=hooks.scratch,
             mirrors=settings.data.augment != "none",
-            after_step=after_step,
-            validate=validate,
+            after_step=hooks.after_step,
+            validate=hooks.validate,
         )
-        if resume is not None:
-            alternation.load(resume.tensors("trainer"), resume.progress)
-        listen(Notice("info", _announcement(settings, alternation)))
-        try:
-            alternation.run()
-            path = write()
-        except Stopped as stopped:
-            raise stopped_error(stopped, write()) from None
-        validated = [row for row in folder.metrics() if row["phase"] == "validation"]
-        summary = {
-            **alternation.summary(),
-            "validation_accuracy": validated[-1]["accuracy"] if validated else None,
-            "best_validation_accuracy": saver.best,
-            "checkpoint": str(path),
-        }
-        if folder.writes:
-            save(learning_curves(folder.metrics()), folder.report / "curves.png")
-        folder.finish(summary)
-    return summary
+
+    return run_recorded(
+        build,
+        network,
+        "macnn" if network.spec.parts else "baseline",
+        images,
+        settings,
+        output,
+        overwrite=overwrite,
+        resume=resume,
+        listen=listen,
+    )
 
 
 def _network(
@@ -150,12 +95,3 @@ def _network(
         return load_network(resume)
     classes = len(images.class_names)
     return continue_network(init, settings, classes) if init else new_network(settings, classes)
-
-
-def _announcement(settings: Settings, alternation: Alternation) -> str:
-    train, each = settings.train, -(-settings.data.batch_size // world.size())
-    rates = ", ".join(f"{group['base']:g}" for group in alternation.optimiser.param_groups)
-    return (
-        f"{settings.data.batch_size} images per step: {world.size()} process(es) of {each}, "
-        f"in {train.accumulate} piece(s); rates {rates}; {settings.run.precision}"
-    )

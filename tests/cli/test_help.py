@@ -10,6 +10,7 @@ COMMANDS = [
     [],
     ["pretrain-parts"],
     ["train"],
+    ["train-part-cnn"],
     ["eval"],
     ["predict"],
     ["export"],

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from macnn.errors import DataError
-from macnn.evaluation.localisation import Landmarks, keypoint_owners, localise, part_centres
+from macnn.evaluation.localisation import Landmarks, keypoint_owners, localise
 
 BIRD = ("beak", "left eye", "right eye", "tail")
 
@@ -216,13 +216,6 @@ def test_splits_that_do_not_fit_are_named():
         localise(perfect(3, 2), perfect(3, 3), ("crown", "tail"))
     with pytest.raises(ValueError, match=r"train\.visible"):
         localise(perfect(3, 2), perfect(3, 2), ("crown",))
-
-
-def test_part_centres_are_the_middles_of_peak_cells():
-    attention = torch.zeros(1, 2, 2, 4)
-    attention[0, 0, 1, 3] = 1
-    attention[0, 1, 0] = 0.25
-    assert part_centres(attention).tolist() == [[[0.875, 0.75], [0.125, 0.25]]]
 
 
 def test_a_keypoint_belongs_to_the_part_with_the_largest_attention_there():

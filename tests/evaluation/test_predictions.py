@@ -14,6 +14,7 @@ def predictions(parts):
         samples=torch.arange(3),
         labels=torch.tensor([0, 1, 0]),
         logits=torch.randn(3, max(parts, 1), 2),
+        joint=torch.randn(3, 2),
         attention=maps,
         centres=torch.rand(3, parts, 2) if parts else None,
         owners=torch.zeros(3, 5, dtype=torch.int64) if parts else None,

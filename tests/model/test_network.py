@@ -19,7 +19,7 @@ def images():
 
 
 def test_every_part_classifies_and_shows_where_it_looks(images):
-    logits, attention = network()(images)
+    logits, attention, _ = network()(images)
     assert logits.shape == (2, 3, 5)
     assert attention.shape == (2, 3, 8, 8)
     assert_close(attention.sum(dim=(2, 3)), torch.ones(2, 3))
@@ -27,7 +27,7 @@ def test_every_part_classifies_and_shows_where_it_looks(images):
 
 def test_a_part_feature_is_the_attention_weighted_mean_of_the_features(images):
     model = network(part_features="plain", feature_scale=0.5)
-    logits, attention = model(images)
+    logits, attention, _ = model(images)
     features = model.backbone(images)
     parts = torch.einsum("bnhw,bchw->bnc", attention, features) * 0.5
     expected = torch.einsum("bnc,nkc->bnk", parts, model.classifiers.weight)
@@ -36,7 +36,7 @@ def test_a_part_feature_is_the_attention_weighted_mean_of_the_features(images):
 
 def test_without_parts_it_pools_globally(images):
     model = network(parts=0, part_features="plain")
-    logits, attention = model(images)
+    logits, attention, _ = model(images)
     pooled = model.backbone(images).mean(dim=(2, 3))
     expected = pooled @ model.classifiers.weight[0].T + model.classifiers.bias[0]
     assert attention is None
@@ -44,7 +44,7 @@ def test_without_parts_it_pools_globally(images):
 
 
 def test_before_there_are_classifiers_it_only_attends(images):
-    logits, attention = network(classes=0)(images)
+    logits, attention, _ = network(classes=0)(images)
     assert logits is None
     assert attention.shape[1] == 3
 

@@ -69,7 +69,7 @@ def evaluated(birds, folder, kind):
         result = replace(
             result,
             classification=classification_report(logits, labels, images.class_names),
-            predictions=replace(result.predictions, logits=logits),
+            predictions=replace(result.predictions, logits=logits, joint=logits.sum(1)),
         )
     (folder / "report").mkdir(parents=True)
     write_json(folder / "report" / "eval-test.json", {"kind": kind, "step": 20, **result.as_json()})

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -14,6 +15,7 @@ def predictions(labels, guesses, confidence=None, classes=4):
         samples=torch.arange(len(labels)),
         labels=labels,
         logits=logits[:, None],
+        joint=logits,
         attention=None,
         centres=None,
         owners=None,
@@ -26,10 +28,9 @@ def chosen(found):
     return select(found, judge(found))
 
 
-def test_the_joint_prediction_sums_the_parts():
+def test_the_joint_prediction_counts_whatever_the_classifiers_say_alone():
     found = predictions([0], [0])
-    both = torch.tensor([[[1.0, 0, 0, 0], [0, 3.0, 0, 0]]])
-    verdict = judge(Predictions(**{**vars(found), "logits": both}))
+    verdict = judge(replace(found, joint=torch.tensor([[1.0, 3.0, 0, 0]])))
     assert verdict.predicted.tolist() == [1]
     assert verdict.right.tolist() == [False]
 
@@ -71,7 +72,7 @@ def test_a_class_never_recognised_is_shown_all_the_same():
 
 
 def test_without_classifiers_any_images_are_shown():
-    found = Predictions(**{**vars(predictions([0] * 8, [0] * 8)), "logits": None})
+    found = Predictions(**{**vars(predictions([0] * 8, [0] * 8)), "logits": None, "joint": None})
     assert judge(found) is None
     assert len(chosen(found).right) == 4
     assert (chosen(found).wrong, chosen(found).pairs) == ([], [])

@@ -1,0 +1,70 @@
+"""`macnn train-part-cnn`: joint recognition on crops around the parts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from macnn_cli.console import listening, number, percent, print_json, print_table
+from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resumed, takes_settings
+
+
+@takes_settings(
+    "data",
+    "part_cnn",
+    "train.rate",
+    "train.conv_multiplier",
+    "train.warm_up",
+    "train.schedule",
+    "train.layer_rates",
+    "train.momentum",
+    "train.weight_decay",
+    "train.clip_norm",
+    "train.accumulate",
+    "train.ema",
+    "run",
+)
+def train_part_cnn(
+    *,
+    given: Given,
+    init: Annotated[
+        Path | None,
+        typer.Option("--init", help="Run folder or checkpoint of 'macnn train', with parts."),
+    ] = None,
+    resume: RESUME = None,
+    overwrite: OVERWRITE = False,
+    json: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Train one stream per crop, whole image, object and every part, and a classifier on all.
+
+    The checkpoint of --init finds the parts and is not trained further. Data settings come from it
+    unless given. With an --img-size that is a multiple of its own, crops are cut from larger
+    photographs than the ones it looks at.
+    """
+    from macnn.runs.checkpoint import read_checkpoint
+    from macnn.training.train_part_cnn import run
+
+    stopped, settings = resumed(given, resume, "part-cnn")
+    trained = read_checkpoint(init, "macnn") if init and not stopped else None
+    if stopped is None:
+        settings = given.resolve(trained.layer("data", "model") if trained else None).settings
+    with listening(quiet or json) as listen:
+        summary = run(
+            settings, trained, overwrite=overwrite or resume == AUTO, resume=stopped, listen=listen
+        )
+    if json:
+        print_json(summary)
+        return
+    print_table(
+        "Trained",
+        ["figure", "value"],
+        [
+            ["epochs", str(summary["epochs"])],
+            ["optimiser steps", str(summary["steps"])],
+            ["seconds per epoch", number(summary["seconds_per_epoch"], ".1f")],
+            ["of which waiting for data", percent(summary["data_wait_share"])],
+            ["validation accuracy", percent(summary["validation_accuracy"])],
+            ["checkpoint", summary["checkpoint"]],
+        ],
+    )
