@@ -3,6 +3,7 @@
 import hashlib
 import json
 import multiprocessing
+import signal
 import sys
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from macnn import events
 from macnn.config import resolve
 from macnn.runs.checkpoint import read_checkpoint
 from macnn.runs.resume import find_resume
-from macnn.training import pretrain_parts, train
+from macnn.training import pretrain_parts, train, train_part_cnn
+from macnn.training.stepper import Stepper
 
 ROUNDS, GROUPING, CONVOLUTION = 3, 2, 6  # 16 images, 3 at a time
 STEPS = ROUNDS * (GROUPING + CONVOLUTION)
@@ -56,6 +58,38 @@ def training(flags, parts):
         return train.run(chosen, found, overwrite=True, resume=resume, listen=events.silent)
 
     return call
+
+
+@pytest.fixture
+def streams_training(flags):
+    """Train a part CNN of two epochs: streams_training(located, output)."""
+
+    def call(located, output):
+        more = {"run.output": output, "part_cnn.epochs": 2, "part_cnn.stream_size": 32}
+        chosen = resolve(flags=flags | more).settings
+        resume = find_resume("auto", output)
+        found = read_checkpoint(located)
+        return train_part_cnn.run(
+            chosen, found, overwrite=True, resume=resume, listen=events.silent
+        )
+
+    return call
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Have this process asked to stop right after one optimiser step."""
+    step = Stepper.step
+
+    def arrange(last):
+        def stepping(self, number, *arguments):
+            step(self, number, *arguments)
+            if number == last:
+                signal.raise_signal(signal.SIGTERM)
+
+        monkeypatch.setattr(Stepper, "step", stepping)
+
+    return arrange
 
 
 @pytest.fixture

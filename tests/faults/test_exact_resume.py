@@ -1,27 +1,8 @@
 """A run that was stopped and goes on ends with the bytes of one that never was."""
 
-import signal
-
 import pytest
 
 from macnn.errors import PreemptedError
-from macnn.training.stepper import Stepper
-
-
-@pytest.fixture
-def stop_after(monkeypatch):
-    """Have this process asked to stop right after one optimiser step."""
-    step = Stepper.step
-
-    def arrange(last):
-        def stepping(self, number, *arguments):
-            step(self, number, *arguments)
-            if number == last:
-                signal.raise_signal(signal.SIGTERM)
-
-        monkeypatch.setattr(Stepper, "step", stepping)
-
-    return arrange
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -66,3 +47,17 @@ def test_with_kept_features_too(training, content, stop_after, tmp_path):
     stop_after(None)
     training(tmp_path / "stopped", more)
     assert content(tmp_path / "stopped") == content(tmp_path / "whole")
+
+
+def test_a_part_cnn_too(training, streams_training, content, stop_after, tmp_path):
+    located = tmp_path / "macnn"
+    training(located, {"train.rounds": 1})
+    streams_training(located, tmp_path / "whole")
+    for last in (1, 6, 7, 11):  # in an epoch, at its end, in the next one
+        run = tmp_path / f"stopped-{last}"
+        stop_after(last)
+        with pytest.raises(PreemptedError, match=f"step-{last};"):
+            streams_training(located, run)
+        stop_after(None)
+        streams_training(located, run)
+        assert content(run) == content(tmp_path / "whole"), f"stopped after step {last}"
