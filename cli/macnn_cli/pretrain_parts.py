@@ -42,6 +42,10 @@ def _show(summary: dict[str, Any]) -> None:
             ["channels per part", ", ".join(map(str, sizes))],
             ["inertia (squared cells)", f"{summary['inertia']:.6g}"],
             ["inertia over that of one cluster", percent(summary["spread"])],
+            [
+                "silhouette of 2, 3, ... groups",
+                ", ".join(f"{score:.2f}" for score in summary["silhouettes"].values()),
+            ],
             ["dead channels", str(len(summary["dead_channels"]))],
             ["channel weights off their indicator by", f"{summary['fit_error']:.2g}"],
             ["checkpoint", summary["checkpoint"]],

@@ -18,6 +18,7 @@ from macnn.errors import DataError
 from macnn_kernels import cluster_channels
 
 TRIM_ROUNDS = 20  # a handful suffices
+MOST_GROUPS = 8  # numbers of groups whose silhouette is reported
 DEAD = 0.99  # a channel without positive response in more than this share of images is dead
 
 
@@ -28,12 +29,16 @@ class ChannelGroups:
     labels: (C,) int64, part of every channel, -1 for none. sizes: channels per part.
     inertia: squared cells, summed over the grouped channels and all images.
     spread: inertia over that of the same channels in a single group; 1 means there are no parts.
+    silhouettes: simplified silhouette by number of groups, of the clusters before they are reduced
+        to cores: how much nearer channels are to their own mean than to the next. The largest
+        is a hint at a natural number of parts.
     """
 
     labels: Tensor
     sizes: tuple[int, ...]
     inertia: float
     spread: float
+    silhouettes: dict[int, float]
 
 
 def group_channels(
@@ -61,6 +66,10 @@ def group_channels(
         )
     products = gram[used][:, used].contiguous()
     found = cluster_channels(products, parts, restarts=settings.restarts, seed=seed).labels
+    silhouettes = {}
+    for count in range(2, min(MOST_GROUPS, len(used)) + 1):
+        tried = cluster_channels(products, count, restarts=settings.restarts, seed=seed).labels
+        silhouettes[count] = silhouette(products, tried)
     if not everything:
         found = trim(products, found, settings.keep)
     labels = torch.full((len(gram),), -1, device=gram.device)
@@ -74,6 +83,7 @@ def group_channels(
         sizes=tuple(found[kept].bincount(minlength=parts).tolist()),
         inertia=inertia[kept].sum().item(),
         spread=(inertia[kept].sum() / whole[kept].sum().clamp_min(1)).item(),
+        silhouettes=silhouettes,
     )
 
 
@@ -103,6 +113,20 @@ def trim(gram: Tensor, labels: Tensor, keep: float) -> Tensor:
             break
         labels = trimmed
     return labels
+
+
+def silhouette(gram: Tensor, labels: Tensor) -> float:
+    """Mean over channels of (b - a) / max(a, b), a and b the distances to the nearest two means.
+
+    The simplified silhouette, linear in groups (Hruschka, Campello and de Castro, 2004).
+
+    Args:
+        gram: (C, C) inner products.
+        labels: (C,) group of every channel, at least two groups.
+    """
+    nearest = distances(gram, labels).clamp_min(0).sqrt().topk(2, dim=1, largest=False).values
+    a, b = nearest.unbind(dim=1)
+    return ((b - a) / b.clamp_min(1e-12)).mean().item()
 
 
 def distances(gram: Tensor, labels: Tensor) -> Tensor:

@@ -102,6 +102,7 @@ def _summary(found: PartDiscovery) -> dict[str, Any]:
         "cluster_sizes": list(found.groups.sizes),
         "inertia": found.groups.inertia,
         "spread": found.groups.spread,
+        "silhouettes": {str(n): score for n, score in found.groups.silhouettes.items()},
         "dead_channels": dead,
         "dead_share": found.dead_share.mean().item(),
         "fit_error": found.fit_error,

@@ -4,7 +4,7 @@ from torch.testing import assert_close
 
 from macnn.config.settings import PretrainSettings
 from macnn.errors import DataError
-from macnn.training.clusters import distances, group_channels, trim
+from macnn.training.clusters import distances, group_channels, silhouette, trim
 from macnn_kernels import cluster_channels
 
 ALIVE = torch.zeros(9)
@@ -65,3 +65,22 @@ def test_too_few_living_channels_are_refused(trajectories):
     dead_share[0] = 0
     with pytest.raises(DataError, match="only 1 of 9 channels respond, too few for 2 parts"):
         group_channels(gram, dead_share, 2, PretrainSettings(), seed=0)
+
+
+def test_the_silhouette_is_largest_at_the_true_number_of_groups():
+    generator = torch.Generator().manual_seed(0)
+    means = torch.tensor([[0, 0], [90, 0], [0, 90]])
+    points = means.repeat_interleave(8, 0) + torch.randint(0, 9, (24, 2), generator=generator)
+    found = group_channels(
+        (points @ points.T).long(), torch.zeros(24), 3, PretrainSettings(restarts=8), seed=0
+    )
+    assert max(found.silhouettes, key=found.silhouettes.__getitem__) == 3
+    assert list(found.silhouettes) == [2, 3, 4, 5, 6, 7, 8]
+
+
+def test_the_silhouette_of_two_points_each_on_its_mean_is_one():
+    points = torch.tensor([[0], [0], [6], [6]])
+    assert silhouette(points @ points.T, torch.tensor([0, 0, 1, 1])) == pytest.approx(1)
+    halfway = torch.tensor([[0], [2], [6], [8]])  # a is 1, b is 7 or 5
+    expected = (2 * (6 / 7) + 2 * (4 / 5)) / 4
+    assert silhouette(halfway @ halfway.T, torch.tensor([0, 0, 1, 1])) == pytest.approx(expected)
