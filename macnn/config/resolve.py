@@ -100,7 +100,7 @@ def presets() -> tuple[str, ...]:
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    """Read a packaged preset into dotted paths.
+    """Read a packaged preset into dotted paths, over the one that its `base` names, if any.
 
     Raises:
         UsageError: there is no such preset.
@@ -110,7 +110,9 @@ def read_preset(name: str) -> dict[str, Any]:
             f"preset '{name}' does not exist", hint=f"choose from {', '.join(presets())}"
         )
     text = (files("macnn.config") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-    return flatten(tomllib.loads(text))
+    own = flatten(tomllib.loads(text))
+    base = own.pop("base", None)
+    return (read_preset(base) if base else {}) | own
 
 
 def flatten(sections: Mapping[str, Any]) -> dict[str, Any]:

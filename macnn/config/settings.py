@@ -299,7 +299,7 @@ class TrainSettings(Section):
 class PartCNNSettings(Section):
     """Joint recognition on part crops (PAPER.md 8)."""
 
-    epochs: int = setting(10, "--stream-epochs", "Epochs over the training images.", ge=1)
+    epochs: int = setting(8, "--stream-epochs", "Epochs over the training images.", ge=1)
     stream_size: int | None = setting(
         None,
         "--stream-size",
@@ -317,11 +317,11 @@ class PartCNNSettings(Section):
         le=1,
     )
     object_threshold: float = setting(
-        0.1,
+        0.3,
         "--object-threshold",
         "Share of the largest channel sum from which on a cell belongs to the object, whose "
         "bounding square one stream sees.",
-        source="released network",
+        source="released network: 0.1",
         gt=0,
         lt=1,
     )

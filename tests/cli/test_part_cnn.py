@@ -4,23 +4,39 @@ import json
 
 import pytest
 
+from macnn import events
+from macnn.config import resolve
 from macnn.runs.checkpoint import read_checkpoint
+from macnn.training import pretrain_parts, train
 
-SMALL = ("--stream-size", 32, "--stream-epochs", 1, "--batch-size", 16, "--validation", 0)
+SMALL = ("--stream-size", 32, "--stream-epochs", 1)
 STREAMS = ["whole image", "object", "part 1", "part 2", "part 3", "part 4"]
 
 
-@pytest.fixture
-def located(macnn, birds, tmp_path):
-    """The run folder of a network with parts, trained for an epoch."""
-    given = ("--data", birds, "--img-size", 64, "--validation", 0, "-q")
-    parts, output = tmp_path / "parts", tmp_path / "macnn"
-    code, _, err = macnn("pretrain-parts", *given, "--fit-steps", 20, "--output", parts)
-    assert code == 0, err
-    short = ("--rounds", 1, "--epochs", 1, "--grouping-steps", 2)
-    code, _, err = macnn("train", "--init", parts, *short, "--output", output)
-    assert code == 0, err
-    return output
+@pytest.fixture(scope="module")
+def located(birds, tmp_path_factory):
+    """Run folder of a network with parts, trained for an epoch; its baseline is beside it."""
+    folder = tmp_path_factory.mktemp("located")
+    common = {
+        "data.root": birds,
+        "data.image_size": 32,
+        "data.validation": 0.0,
+        "pretrain.restarts": 4,
+        "pretrain.fit_steps": 20,
+        "train.rounds": 1,
+        "train.epochs": 1,
+        "train.grouping_steps": 2,
+    }
+
+    def run(stage, name, *init, **more):
+        output = folder / name
+        settings = resolve(flags=common | more | {"run.output": output}, environ={}).settings
+        stage(settings, *init, overwrite=False, listen=events.silent)
+        return read_checkpoint(output)
+
+    parts = run(pretrain_parts.run, "parts")
+    run(train.run, "baseline", parts, **{"model.parts": 0})
+    return run(train.run, "macnn", parts).run
 
 
 @pytest.fixture
@@ -28,7 +44,7 @@ def run(macnn, located, tmp_path):
     """The run folder of a part CNN, on photographs of twice the size that parts were found at."""
     output = tmp_path / "part-cnn"
     code, out, err = macnn(
-        "train-part-cnn", "--init", located, "--img-size", 128, *SMALL, "--output", output
+        "train-part-cnn", "--init", located, "--img-size", 64, *SMALL, "--output", output
     )
     assert code == 0, err
     assert "streams phase" in err
@@ -36,11 +52,8 @@ def run(macnn, located, tmp_path):
     return output
 
 
-def test_it_is_evaluated_stream_by_stream_and_jointly(macnn, located, run, tmp_path):
-    baseline = tmp_path / "baseline"
-    init = located.parent / "parts"
-    short = ("--rounds", 1, "--epochs", 1, "-q")
-    macnn("train", "--init", init, "--parts", 0, *short, "--output", baseline)
+def test_it_is_evaluated_stream_by_stream_and_jointly(macnn, located, run):
+    baseline = located.parent / "baseline"
     assert macnn("eval", "--checkpoint", baseline)[0] == 0
 
     code, out, err = macnn("eval", "--checkpoint", run, "--baseline", baseline)
@@ -70,7 +83,7 @@ def test_it_predicts_and_is_exported(macnn, run, birds, tmp_path):
         assert code == 0, err
         described = json.loads((exported / "model.json").read_text())
         assert described["kind"] == "part-cnn"
-        assert described["inputs"]["images"]["shape"] == ["batch", 3, 128, 128]
+        assert described["inputs"]["images"]["shape"] == ["batch", 3, 64, 64]
     code, again, _ = macnn("predict", "--checkpoint", tmp_path / "safetensors", picture, "--json")
     assert (code, again) == (0, out)
 
@@ -101,10 +114,10 @@ def test_what_cannot_be_trained_is_named(macnn, located, trained, birds, tmp_pat
     code, why = refused("--init", trained("baseline"))
     assert code == 4
     assert "a 'baseline' checkpoint, expected macnn" in why
-    code, why = refused("--init", located, "--img-size", 96)
+    code, why = refused("--init", located, "--img-size", 48)
     assert code == 2
-    assert "--img-size 96" in why
-    assert "use 64 or a multiple of it" in why
+    assert "--img-size 48" in why
+    assert "use 32 or a multiple of it" in why
     code, why = refused("--init", trained("macnn"), "--data", birds)
     assert code == 3
     assert "other classes than in the checkpoint" in why

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from macnn.config import Settings, resolve
-from macnn.config.resolve import presets, read_toml
+from macnn.config.resolve import presets, read_preset, read_toml
 from macnn.config.settings import paths
 from macnn.config.write import to_toml
 from macnn.errors import UsageError
@@ -90,6 +90,12 @@ def test_written_settings_are_read_back_unchanged(tmp_path):
 @pytest.mark.parametrize("name", presets())
 def test_every_preset_is_valid(name):
     assert resolve(preset=name, environ={}).settings
+
+
+@pytest.mark.parametrize("name", ["cub", "aircraft", "cars"])
+def test_the_paper_s_data_sets_differ_in_their_name_alone(name):
+    own, base = read_preset(f"paper-{name}"), read_preset("paper")
+    assert own == base | {"data.dataset": name}
 
 
 def test_every_setting_has_its_own_flag_a_description_and_a_source():
