@@ -41,6 +41,7 @@ tiny-weights: $(STAMP)  ## Train the packaged weights of the small backbone agai
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "macnn needs Python >= 3.11")'
+	@echo 'Installing into $(VENV); PyTorch is large, this takes some minutes'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)

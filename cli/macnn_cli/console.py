@@ -72,6 +72,11 @@ def print_json(content: Any) -> None:
         sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def print_line(text: str) -> None:
+    """Print a line as it is: a path stays in one piece, to be copied."""
+    out.print(text, highlight=False, markup=False)
+
+
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """Print a table: the first column is text, the others are figures."""
     table = Table(title=title, title_justify="left", title_style="bold")

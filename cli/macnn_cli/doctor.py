@@ -2,7 +2,7 @@
 
 import typer
 
-from macnn_cli.console import listening, out, print_json
+from macnn_cli.console import listening, out, print_json, print_line
 from macnn_cli.options import JSON, QUIET, Given, takes_settings
 
 
@@ -28,8 +28,8 @@ def doctor(*, given: Given, json: JSON = False, quiet: QUIET = False) -> None:
         for finding in findings:
             mark = "[green]ok[/green]    " if finding.ok else "[red]broken[/red]"
             out.print(f"{mark}  [bold]{finding.name}[/bold]: ", end="")
-            out.print(finding.text, highlight=False, markup=False)
+            print_line(finding.text)
             if finding.remedy:
-                out.print(f"        {finding.remedy}", highlight=False, markup=False)
+                print_line(f"        {finding.remedy}")
     if not well:
         raise typer.Exit(1)

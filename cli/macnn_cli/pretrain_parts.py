@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from macnn_cli.console import listening, percent, print_json, print_table
+from macnn_cli.console import listening, percent, print_json, print_line, print_table
 from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resumed, takes_settings
 
 
@@ -48,7 +48,7 @@ def _show(summary: dict[str, Any]) -> None:
             ],
             ["dead channels", str(len(summary["dead_channels"]))],
             ["channel weights off their indicator by", f"{summary['fit_error']:.2g}"],
-            ["checkpoint", summary["checkpoint"]],
-            ["picture", summary["picture"]],
         ],
     )
+    print_line(f"checkpoint: {summary['checkpoint']}")
+    print_line(f"where the parts look: {summary['picture']}")

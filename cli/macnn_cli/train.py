@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from macnn_cli.console import listening, number, percent, print_json, print_table
+from macnn_cli.console import listening, number, percent, print_json, print_line, print_table
 from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resumed, takes_settings
 
 INIT = Annotated[
@@ -49,9 +49,9 @@ def train(
         ["seconds per epoch", number(summary["seconds_per_epoch"], ".1f")],
         ["of which waiting for data", percent(summary["data_wait_share"])],
         ["validation accuracy", percent(summary["validation_accuracy"])],
-        ["checkpoint", summary["checkpoint"]],
     ]
     if phase := summary.get("grouping"):
         gain = f", {phase['speed_up']:.1f} times as fast" if "speed_up" in phase else ""
         rows.append(["features of grouping phases kept", phase["kept_in"] + gain])
     print_table("Trained", ["figure", "value"], rows)
+    print_line(f"checkpoint: {summary['checkpoint']}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from macnn_cli.console import listening, number, percent, print_json, print_table
+from macnn_cli.console import listening, number, percent, print_json, print_line, print_table
 from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resumed, takes_settings
 
 
@@ -65,6 +65,6 @@ def train_part_cnn(
             ["seconds per epoch", number(summary["seconds_per_epoch"], ".1f")],
             ["of which waiting for data", percent(summary["data_wait_share"])],
             ["validation accuracy", percent(summary["validation_accuracy"])],
-            ["checkpoint", summary["checkpoint"]],
         ],
     )
+    print_line(f"checkpoint: {summary['checkpoint']}")
