@@ -106,6 +106,16 @@ def operators(figures: dict[str, Any]) -> str:
     )
 
 
+def exports(figures: dict[str, Any]) -> str:
+    """How far each format is from its original."""
+    rows = [
+        [name, f"{apart['logit']:.1e}", str(apart["other_classes"]), str(apart["other_boxes"])]
+        for name, apart in figures["formats"].items()
+    ]
+    heads = ["", "largest difference of a logit", "other top-1"]
+    return _markdown([*heads, f"boxes elsewhere, of {figures['boxes']}"], rows)
+
+
 def gpu_goals() -> str:
     """The bytes each operator must move, what they take at least, and what is asked of it."""
     rows = []
