@@ -158,9 +158,10 @@ class ModelSettings(Section):
         source="paper: yes",
     )
     part_features: Literal["normalised", "plain"] = setting(
-        "normalised",
+        "plain",
         "--part-features",
-        "Part features in front of the classifiers: at unit root mean square, or as pooled.",
+        "Part features in front of the classifiers: as pooled, where a part that is not there says "
+        "less, or at unit root mean square, as the baseline's always are.",
     )
 
 

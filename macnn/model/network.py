@@ -20,6 +20,8 @@ class NetworkSpec:
     parts: N; 0 is the global-average-pool baseline.
     classes: number of classes; 0 before there are classifiers.
     feature_scale: what F is multiplied by in front of grouping layers and classifiers.
+    part_features: "plain" as pooled, so that a part that is not there says less, or "normalised" to
+        unit root mean square, as the baseline's pooled features always are.
     response_scale: what sum_c d_c F_c is multiplied by in front of the squashing. Both scales are
         measured by part pre-training.
     """
@@ -32,7 +34,7 @@ class NetworkSpec:
     hidden: int | None = None
     activation: Literal["sigmoid", "softplus_tanh"] = "sigmoid"
     power: float = 1.0
-    part_features: Literal["normalised", "plain"] = "normalised"
+    part_features: Literal["normalised", "plain"] = "plain"
     map_gradient: bool = True
     feature_scale: float = 1.0
     response_scale: float = 1.0
@@ -74,7 +76,10 @@ class Network(nn.Module):
         )
         self.classifiers = (
             PartClassifiers(
-                max(spec.parts, 1), channels, spec.classes, spec.part_features == "normalised"
+                max(spec.parts, 1),
+                channels,
+                spec.classes,
+                normalised=spec.part_features == "normalised" or not spec.parts,
             )
             if spec.classes
             else None

@@ -215,9 +215,10 @@ class FixedFeatures:
 
 
 class Kept:
-    """Features and frames of all views."""
+    """Features, frames, labels and samples of all views."""
 
     def __init__(self, features: Tensor, count: int, device: torch.device) -> None:
+        """Make room: `features` (count, H, W, C), wherever they are to be kept."""
         self.features = features
         self.device = device
         self.frames = torch.empty(count, 2, 2, device=device)
@@ -225,12 +226,14 @@ class Kept:
         self.samples = torch.empty(count, dtype=torch.int64)
 
     def put(self, start: int, batch: Batch, features: Tensor) -> None:
+        """Keep a batch and its features (B, C, H, W) as views `start` and on."""
         rows = slice(start, start + len(batch.labels))
         self.features[rows] = features.permute(0, 2, 3, 1)
         self.frames[rows], self.labels[rows] = batch.frames, batch.labels
         self.samples[rows] = batch.samples.cpu()
 
     def take(self, views: Tensor) -> Batch:
+        """A batch of views (B,), with features (B, C, H, W) for images, on the device."""
         taken = self.features[views.to(self.features.device)]
         if self.device.type == "cuda" and taken.device.type == "cpu":
             taken = taken.pin_memory()

@@ -35,12 +35,13 @@ def test_a_part_feature_is_the_attention_weighted_mean_of_the_features(images):
 
 
 def test_without_parts_it_pools_globally(images):
-    model = network(parts=0, part_features="plain")
+    model = network(parts=0)
     logits, attention, _ = model(images)
     pooled = model.backbone(images).mean(dim=(2, 3))
+    pooled = pooled / pooled.square().mean(dim=1, keepdim=True).sqrt()
     expected = pooled @ model.classifiers.weight[0].T + model.classifiers.bias[0]
     assert attention is None
-    assert_close(logits[:, 0], expected)
+    assert_close(logits[:, 0], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_before_there_are_classifiers_it_only_attends(images):
@@ -50,7 +51,7 @@ def test_before_there_are_classifiers_it_only_attends(images):
 
 
 def test_normalised_features_make_logits_independent_of_the_feature_scale(images):
-    one, other = (network(feature_scale=scale, parts=0) for scale in (1e3, 1e5))
+    one, other = (network(feature_scale=scale, part_features="normalised") for scale in (1e3, 1e5))
     assert_close(one(images).logits, other(images).logits, rtol=1e-3, atol=1e-4)
 
 
