@@ -1,13 +1,13 @@
 """The tables of the pages, each a function of the contents of files in docs/figures."""
 
-import io
 from typing import Any
 
 import torch
+from rich.text import Text
 
 from macnn.bench.cases import Shape, cases
 from macnn.demo import compare
-from macnn_cli import console
+from macnn_cli.console import out
 from macnn_cli.demo import show
 
 NAMES = {
@@ -31,13 +31,10 @@ def demo_screen(figures: dict[str, Any]) -> str:
     folder = "runs/demo/macnn/report"
     results = figures["first"]
     results["macnn"]["files"] = [f"{folder}/parts-test.png", f"{folder}/report-test.html"]
-    before, buffer = console.out.file, io.StringIO()
-    console.out.file, console.out.width = buffer, 100
-    try:
+    with out.capture() as printed:
         show(compare(results))
-    finally:
-        console.out.file = before
-    return "".join(f"    {line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+    plain = Text.from_ansi(printed.get()).plain  # on a terminal there would be colours
+    return "".join(f"    {line.rstrip()}\n" for line in plain.splitlines())
 
 
 def demo_seeds(figures: dict[str, Any]) -> str:
