@@ -1,5 +1,6 @@
 """The tables of the pages, each a function of the contents of files in docs/figures."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ NAMES = {
     "part-cnn": "part CNN",
     "baseline": "global average pooling",
 }
+AOT = Path(__file__).parents[1] / "docs" / "performance" / "aot.md"
 GPU_BANDWIDTH = 4.0e12  # bytes/s a copy is assumed to reach on an H200
 ATTENTION = (0.80, "80 %; 3 x eager, 1.3 x torch.compile")
 GOALS = {  # share of that bandwidth, and what is asked in words
@@ -132,6 +134,11 @@ def gpu_goals() -> str:
             ]
         )
     return _markdown(["operator", "MB", "floor, µs", "goal", "goal, µs"], rows)
+
+
+def compiled_for_sm_90() -> str:
+    """The table of one target from what `python -m macnn_kernels.aot` wrote."""
+    return AOT.read_text(encoding="utf-8").split("### sm_90\n\n")[1].split("\n\n")[0]
 
 
 def _value(figure: dict[str, Any] | None) -> str:
