@@ -105,6 +105,31 @@ def operators(figures: dict[str, Any]) -> str:
     )
 
 
+def phases(figures: dict[str, Any]) -> str:
+    """`macnn bench train`: every phase against the plain module and the bare backbone."""
+    rows = [
+        [
+            row["phase"],
+            f"{row['images_per_second']:.0f}",
+            *(_ratio(row["ratios"].get(name)) for name in ("plain", "backbone")),
+            ", ".join(f"{name} {1e3 * part:.0f}" for name, part in row["split"].items()),
+        ]
+        for row in figures["phases"]
+    ]
+    heads = ["phase", "images/s", "times plain", "times backbone", "a step, ms"]
+    known = figures["environment"]
+    share = figures["data"]["share"]
+    return (
+        _markdown(heads, rows) + f"\nWaiting for data with {figures['workers']} workers: "
+        f"{100 * share:.0f} % of a convolution epoch. Threads: {known['threads']}; torch "
+        f"{known['packages']['torch']}, commit `{known['commit'][:7]}`.\n"
+    )
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
 def exports(figures: dict[str, Any]) -> str:
     """How far each format is from its original."""
     rows = [
