@@ -9,19 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
+# Without a GPU the Triton kernels are interpreted. Triton decides when it is first imported, and
+# parts of PyTorch import it: so this comes before all that does.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 from macnn.config import resolve
 from macnn.data.synth import write_birds
 from macnn.model import Network, NetworkSpec
 from macnn.model.backbones import BackboneSpec, build_backbone
 from macnn.runs.checkpoint import write_checkpoint
 from macnn_cli.main import run as run_command
-
-
-def pytest_configure():
-    # Without a GPU the Triton kernels are interpreted. Triton decides when it is first imported,
-    # and parts of PyTorch import it, so before any test module is.
-    if not torch.cuda.is_available():
-        os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,6 @@
 """What the tests have run in processes of their own, to be stopped, killed and led astray."""
 
+import multiprocessing
 import os
 import sys
 
@@ -9,6 +10,7 @@ import torch
 def command(environment, *arguments):
     """Run the command line in a process group of its own."""
     os.setsid()
+    multiprocessing.set_start_method("fork", force=True)  # loader processes: as outside of tests
     os.environ.update(environment)
     from macnn_cli import main
 
