@@ -10,9 +10,8 @@ from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
-
-TIMEOUT = timedelta(minutes=30)  # until a silent process counts as lost
 
 
 def rank() -> int:
@@ -36,15 +35,29 @@ def per_machine() -> int:
 
 
 @contextmanager
-def joined() -> Iterator[None]:
-    """Meet the other processes while inside; nothing to do unless torchrun started this one."""
+def joined(timeout: int) -> Iterator[None]:
+    """Meet the other processes while inside; nothing to do unless torchrun started this one.
+
+    A process that does not answer within `timeout` seconds counts as lost, and ends this one.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield
         return
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(local_rank())
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
+    wait = timedelta(seconds=timeout)
+    store, number, count = next(rendezvous("env://", timeout=wait))
+    # torchrun may keep its store over a restart: do not meet the addresses of dead processes.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    fresh = distributed.PrefixStore(attempt, store)  # type: ignore[attr-defined]
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if cuda else "gloo",
+        store=fresh,
+        rank=number,
+        world_size=count,
+        timeout=wait,
+    )
     try:
         yield
     finally:

@@ -353,6 +353,13 @@ class RunSettings(Section):
         "auto", "--kernels", "Implementation of the operators."
     )
 
+    process_timeout: int = setting(
+        600,
+        "--process-timeout",
+        "Seconds until a process that does not answer the others counts as lost, for torchrun to "
+        "start all again.",
+        ge=1,
+    )
     save_every: int = setting(
         0, "--save-every", "Steps between checkpoints; 0 saves after every round only.", ge=0
     )

@@ -20,7 +20,7 @@ def session(settings: Settings) -> Iterator[None]:
         PreemptedError: a signal asked the stage to stop, and it had nothing to save.
         DeviceMemoryError: the device ran out of memory.
     """
-    with world.joined(), stop.on_signals():
+    with world.joined(settings.run.process_timeout), stop.on_signals():
         try:
             yield
         except stop.Stopped as stopped:

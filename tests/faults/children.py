@@ -50,7 +50,7 @@ def counted(environment, folder, images, result):
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    with world.joined():
+    with world.joined(60):
         network = Network(
             NetworkSpec("tiny", None, 32, 2, 16), build_backbone(BackboneSpec("tiny"), None)
         )
