@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, Adam, Optimizer
 
 from macnn.bench import plain
-from macnn.config.settings import TrainSettings
+from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch
 from macnn.data.samples import ImageSet
 from macnn.model import Network

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from macnn import world
-from macnn.config.settings import TrainSettings
+from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader, frame
 from macnn.evaluation.evaluate import predict
 from macnn.evaluation.telemetry import TelemetryFigures, collapse_warning

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from macnn.config.settings import PretrainSettings
+from macnn.config.training import PretrainSettings
 from macnn.errors import DataError
 from macnn_kernels import cluster_channels
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from macnn import world
-from macnn.config.settings import PretrainSettings
+from macnn.config.training import PretrainSettings
 from macnn.data.loaders import Loader
 from macnn.events import Listener, Progress
 from macnn.model import Network

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from macnn import stop, world
-from macnn.config.settings import TrainSettings
+from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader, mix
 from macnn.errors import DiskError, UsageError
 from macnn.events import Listener, Notice, track

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from macnn.config.settings import TrainSettings
+from macnn.config.training import TrainSettings
 from macnn_kernels import grouping_loss
 
 

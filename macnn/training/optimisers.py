@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
-from macnn.config.settings import TrainSettings
+from macnn.config.training import TrainSettings
 from macnn.errors import UsageError
 from macnn.model import Network
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from macnn import world
-from macnn.config.settings import TrainSettings
+from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader
 from macnn.events import Listener
 from macnn.model import PartCNN

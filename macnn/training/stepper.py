@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from macnn import world
-from macnn.config.settings import TrainSettings
+from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch
 from macnn.data.samples import ImageSet
 from macnn.errors import NonFiniteError

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from macnn import world
-from macnn.config.settings import TrainSettings
+from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader, mix
 from macnn.evaluation.telemetry import TelemetryFigures
 from macnn.events import Listener, Metrics, Progress

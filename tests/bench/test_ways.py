@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from macnn.bench.ways import ours, usual
-from macnn.config.settings import TrainSettings
+from macnn.config.training import TrainSettings
 from macnn.data.samples import ImageSet
 from macnn.model import Network, NetworkSpec
 from macnn.model.backbones import Backbone, BackboneSpec

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from macnn import events
-from macnn.config.settings import TrainSettings
+from macnn.config.training import TrainSettings
 from macnn.data.layouts.cub import read_cub
 from macnn.data.loaders import Loader, Photographs
 from macnn.data.transforms import geometry

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from macnn.config.settings import PretrainSettings
+from macnn.config.training import PretrainSettings
 from macnn.errors import DataError
 from macnn.training.clusters import distances, group_channels, silhouette, trim
 from macnn_kernels import cluster_channels

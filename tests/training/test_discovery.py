@@ -4,7 +4,7 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from macnn import events
-from macnn.config.settings import PretrainSettings
+from macnn.config.training import PretrainSettings
 from macnn.data.loaders import Batch
 from macnn.model import NetworkSpec
 from macnn.model.grouping import ChannelGrouping

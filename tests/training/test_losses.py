@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from macnn.config.settings import TrainSettings
+from macnn.config.training import TrainSettings
 from macnn.training.losses import anchor_loss, classification_loss, grouping_objective
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from macnn.config.settings import TrainSettings
+from macnn.config.training import TrainSettings
 from macnn.errors import UsageError
 from macnn.model import Network, NetworkSpec
 from macnn.model.backbones import Backbone, BackboneSpec

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from macnn.config.settings import TrainSettings
+from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch
 from macnn.data.samples import ImageSet, Sample
 from macnn.errors import NonFiniteError

@@ -3,7 +3,7 @@ from typing import get_args
 import pytest
 
 from macnn import events
-from macnn.config.settings import DataSettings
+from macnn.config.data import DataSettings
 from macnn.data.layouts import LAYOUTS, find, open_data_set
 from macnn.errors import DataError, UsageError
 
