@@ -1,13 +1,9 @@
 """Small faithful copies of published data sets, and what it looks like when one is refused."""
 
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
-
-from macnn_cli.main import run
 
 
 @pytest.fixture
@@ -33,20 +29,6 @@ def write_structs():
         savemat(file, {variable: records.reshape(1, -1), **more})
 
     return write
-
-
-@pytest.fixture
-def macnn(monkeypatch, capsys):
-    """Run the command line in this process: macnn("data", "check", x) -> code, out, err."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["macnn", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            run()
-        out, err = capsys.readouterr()
-        return left.value.code, out, err
-
-    return call
 
 
 @pytest.fixture
