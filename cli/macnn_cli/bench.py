@@ -9,6 +9,11 @@ import typer
 from macnn_cli.console import listening, out, print_json, print_table
 from macnn_cli.options import JSON, QUIET, Given, takes_settings
 
+OUTPUT = Annotated[
+    Path | None, typer.Option("--output", help="File for the JSON object, beside the table.")
+]
+REPEATS = Annotated[int, typer.Option("--repeats", help="Timed runs per figure.", min=2)]
+
 app = typer.Typer(help="Measure speed.", no_args_is_help=True)
 
 
@@ -31,16 +36,14 @@ def ops(
         Literal["float32", "bfloat16", "float16"] | None,
         typer.Option("--dtype", help="Type of the features."),
     ] = None,
-    repeats: Annotated[int, typer.Option("--repeats", help="Timed runs per figure.")] = 50,
+    repeats: REPEATS = 50,
     compiled: Annotated[
         bool | None,
         typer.Option(
             "--compiled/--no-compiled", help="Measure torch.compile too; by default on CUDA only."
         ),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="File for the JSON object, beside the table.")
-    ] = None,
+    output: OUTPUT = None,
     json: JSON = False,
     quiet: QUIET = False,
 ) -> None:
@@ -84,10 +87,8 @@ def ops(
 def train(
     *,
     given: Given,
-    repeats: Annotated[int, typer.Option("--repeats", help="Steps per figure.", min=2)] = 10,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="File for the JSON object, beside the table.")
-    ] = None,
+    repeats: REPEATS = 10,
+    output: OUTPUT = None,
     json: JSON = False,
     quiet: QUIET = False,
 ) -> None:
@@ -115,10 +116,8 @@ def train(
 def scale(
     *,
     given: Given,
-    repeats: Annotated[int, typer.Option("--repeats", help="Timed runs per figure.", min=2)] = 10,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="File for the JSON object, beside the table.")
-    ] = None,
+    repeats: REPEATS = 10,
+    output: OUTPUT = None,
     json: JSON = False,
     quiet: QUIET = False,
 ) -> None:

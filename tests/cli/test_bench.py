@@ -43,7 +43,7 @@ def test_the_table_goes_to_stdout_and_the_json_to_a_file(macnn, tmp_path, monkey
     [
         (("--batch", 0), ("batch: 0", "at least 1")),
         (("--parts", 9), ("parts: 9", "one channel for each")),
-        (("--repeats", 1), ("repeats: 1", "at least 2")),
+        (("--repeats", 1), ("--repeats", "equal to 2")),
         (("--dtype", "int8"), ("--dtype", "int8", "bfloat16")),
         (("--device", "gpu"), ("'gpu'", "use auto, cpu, cuda")),
         (("--output", "nowhere/ops.json"), ("no folder nowhere", "make it first")),
