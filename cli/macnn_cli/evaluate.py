@@ -64,11 +64,14 @@ def show(result: dict[str, Any]) -> None:
     if failed := len(result["failed"]):
         title += f", {failed} more could not be read"
     if accuracy := result["classification"]:
+        columns = {"top-1": "top1", "top-5": "top5", "standard error": "standard_error"}
+        if accuracy["joint"]["top5"] is None:
+            del columns["top-5"]
         rows = [
-            [name, percent(score["top1"]), percent(score["top5"]), percent(score["standard_error"])]
+            [name, *(percent(score[figure]) for figure in columns.values())]
             for name, score in _scores(result)
         ]
-        print_table(f"Accuracy: {title}", ["classifier", "top-1", "top-5", "standard error"], rows)
+        print_table(f"Accuracy: {title}", ["classifier", *columns], rows)
         out.print(f"calibration error {accuracy['calibration_error']:.3f}")
     if place := result["localisation"]:
         rows = [

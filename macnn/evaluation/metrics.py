@@ -26,11 +26,11 @@ CALIBRATION_BINS = 15
 class Accuracy:
     """Shares of images in [0, 1]; `standard_error` is that of `top1`, sqrt(p (1 - p) / images).
 
-    `top5` takes all classes where there are fewer than five, and is then 1.
+    `top5` is None for five classes or fewer, of which it would tell nothing.
     """
 
     top1: float
-    top5: float
+    top5: float | None
     standard_error: float
 
 
@@ -81,7 +81,7 @@ class Classification:
                 f"accuracy/{name}": part.top1
                 for name, part in zip(self.classifiers, self.parts, strict=True)
             },
-            "top5": self.joint.top5,
+            **({} if self.joint.top5 is None else {"top5": self.joint.top5}),
             "calibration_error": self.calibration_error,
         }
 
@@ -154,7 +154,7 @@ def _accuracy(logits: Tensor, labels: Tensor) -> Accuracy:
     top1 = hits[:, 0].double().mean().item()
     return Accuracy(
         top1=top1,
-        top5=hits.any(1).double().mean().item(),
+        top5=hits.any(1).double().mean().item() if logits.shape[1] > 5 else None,
         standard_error=math.sqrt(top1 * (1 - top1) / len(labels)),
     )
 

@@ -50,8 +50,11 @@ def test_top5_counts_the_five_largest_logits():
     assert report.joint.top5 == 5 / 8
 
 
-def test_top5_is_one_with_fewer_than_five_classes():
-    assert classification_report(LOGITS, LABELS, NAMES).joint.top5 == 1.0
+def test_there_is_no_top5_of_five_classes():
+    logits = torch.eye(5).unsqueeze(1)
+    report = classification_report(logits, torch.arange(5), list("abcde"))
+    assert report.joint.top5 is None
+    assert "top5" not in report.values()
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy():

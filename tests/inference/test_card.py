@@ -19,8 +19,8 @@ def card(run, form="safetensors"):
     return (output / "README.md").read_text()
 
 
-def evaluation(step):
-    score = {"top1": 0.875, "top5": 1.0, "standard_error": 0.0125}
+def evaluation(step, top5=1.0):
+    score = {"top1": 0.875, "top5": top5, "standard_error": 0.0125}
     parts = [{**score, "top1": top1} for top1 in (0.5, 0.625)]
     classification = {
         "joint": score,
@@ -57,6 +57,14 @@ def test_a_card_gives_data_protocol_and_figures_with_their_run(run):
         'macnn.load("this folder")',
     ):
         assert words in text, words
+
+
+def test_a_card_of_few_classes_has_no_top5(run):
+    (run / "report").mkdir()
+    (run / "report" / "eval-test.json").write_text(json.dumps(evaluation(step=5, top5=None)))
+    text = card(run)
+    assert "| test, 64 images | top-1 |\n|---|---|\n| joint | 0.875 ± 0.013 |\n" in text
+    assert "| part 2 alone | 0.625 |\n" in text
 
 
 def test_figures_of_another_checkpoint_are_not_its_figures(run):
