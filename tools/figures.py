@@ -45,12 +45,12 @@ def collect(name: str, folders: list[Path]) -> dict[str, Any]:
         "packages": environment["packages"],
         "seeds": [content["run"]["seed"] for content in settings],
         "images": read[networks[0]][0]["images"],
-        **{n: _spread([_of_one(result) for result in results]) for n, results in read.items()},
+        **{n: spread([of_one(result) for result in results]) for n, results in read.items()},
         "first": {n: results[0] | {"files": []} for n, results in read.items()},
     }
 
 
-def _of_one(result: dict[str, Any]) -> dict[str, float]:
+def of_one(result: dict[str, Any]) -> dict[str, float]:
     """The figures of one evaluation, by name."""
     found = {}
     if accuracy := result["classification"]:
@@ -68,7 +68,8 @@ def _of_one(result: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def _spread(runs: list[dict[str, float]]) -> dict[str, Any]:
+def spread(runs: list[dict[str, float]]) -> dict[str, Any]:
+    """Every figure over several runs: mean, standard deviation, and the figure of each."""
     return {
         name: {
             "mean": statistics.fmean(run[name] for run in runs),

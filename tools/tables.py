@@ -126,6 +126,59 @@ def phases(figures: dict[str, Any]) -> str:
     )
 
 
+def curves(figures: dict[str, Any]) -> str:
+    """`macnn bench scale`: milliseconds of every operator over one size at a time."""
+    text = []
+    for axis in dict.fromkeys(row["axis"] for row in figures["curves"]):
+        points = [row for row in figures["curves"] if row["axis"] == axis]
+        heads = [f"ms, by {axis}", *(str(row["size"]) for row in points)]
+        names = points[0]["seconds"]
+        rows = [[n, *(f"{1e3 * row['seconds'][n]:.2f}" for row in points)] for n in names]
+        text.append(_markdown(heads, rows))
+    known = figures["environment"]
+    base = ", ".join(f"{name} {size}" for name, size in figures["base"].items())
+    return "\n".join(text) + (
+        f"\nAround {base}; threads: {known['threads']}; torch {known['packages']['torch']}, "
+        f"commit `{known['commit'][:7]}`.\n"
+    )
+
+
+def survey(figures: dict[str, Any]) -> str:
+    """`macnn bench scale`: the clustering pass over images, and over processes that share it."""
+    shape = figures["survey_shape"]
+    features = f"{shape['channels']} channels, {shape['height']} x {shape['width']} cells"
+    rows = [
+        [
+            f"{row['images']:,}",
+            f"{row['seconds']:.2f}",
+            f"{1e6 * row['seconds'] / row['images']:.0f}",
+            f"{row['memory_growth_bytes'] / 1e6:.1f}",
+        ]
+        for row in figures["survey"]
+    ]
+    return (
+        _markdown(["images", "seconds", "µs per image", "memory growth, MB"], rows)
+        + f"\nGenerated features, {features}.\n"
+    )
+
+
+def processes(figures: dict[str, Any]) -> str:
+    """`macnn bench scale`: a shared clustering pass and a training step by number of processes."""
+    alone = figures["processes"][0]
+    rows = [
+        [
+            str(row["processes"]),
+            f"{1e3 * row['survey_seconds']:.0f}",
+            f"{alone['survey_seconds'] / row['survey_seconds']:.2f}",
+            f"{1e3 * row['step_seconds']:.0f}",
+            f"{row['processes'] * alone['step_seconds'] / row['step_seconds']:.2f}",
+        ]
+        for row in figures["processes"]
+    ]
+    heads = ["processes", "pass, ms", "times faster", "step, ms", "times the images per second"]
+    return _markdown(heads, rows)
+
+
 def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 

@@ -121,7 +121,7 @@ def scale(
     json: JSON = False,
     quiet: QUIET = False,
 ) -> None:
-    """How cost grows with batch, channels, parts, map and images.
+    """How cost grows with batch, channels, parts, map, classes, images and processes.
 
     One size changes at a time, around 8 images, 256 channels, 14 x 14 cells and 4 parts.
     """
@@ -154,6 +154,14 @@ def _show_curves(found: dict[str, Any]) -> None:
         [
             [f"{r['images']:,}", f"{r['seconds']:.2f}", f"{r['memory_growth_bytes'] / 1e6:.1f}"]
             for r in found["survey"]
+        ],
+    )
+    print_table(
+        "Processes: a shared clustering pass, and a training step of 16 images in each",
+        ["processes", "pass, s", "step, ms"],
+        [
+            [str(r["processes"]), f"{r['survey_seconds']:.3f}", f"{1e3 * r['step_seconds']:.1f}"]
+            for r in found["processes"]
         ],
     )
 

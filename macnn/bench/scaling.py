@@ -1,6 +1,6 @@
-"""How cost grows: the operators over one size at a time, and the survey over images.
+"""How cost grows: operators and classifiers over one size at a time, the survey over images.
 
-Features are generated; nothing is read from disk.
+Features are generated; nothing is read from disk. `processes` has the same over processes.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,15 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from macnn.bench.cases import Shape, cases
 from macnn.bench.clock import Clock
+from macnn.bench.processes import bench_processes
 from macnn.events import Listener, silent, track
+from macnn.model.classifiers import PartClassifiers
 from macnn.runs.folder import environment
+from macnn.training.losses import classification_loss
 from macnn_kernels import channel_peaks, peak_gram
 
 CURVES: dict[str, tuple[int, ...]] = {
@@ -23,6 +27,7 @@ CURVES: dict[str, tuple[int, ...]] = {
     "channels": (64, 128, 256, 512, 1024),
     "parts": (1, 2, 4, 8, 16),
     "height": (7, 14, 28, 56),
+    "classes": (10, 100, 1000, 10000),
 }
 IMAGES = (1_000, 10_000, 100_000)
 SURVEY = Shape(batch=64, channels=64, height=14, width=14, parts=4, dtype="float32")
@@ -34,16 +39,20 @@ def bench_scaling(
 ) -> dict[str, Any]:
     """Measure all curves; returns figures as JSON types.
 
-    "curves" holds median seconds of all operators, forward and backward, by size; the map is
-    square, so "height" sets both sides. "survey" holds seconds and growth of resident memory of
-    the clustering pass by number of images, for `SURVEY`.
+    "curves" holds median seconds, forward and backward, by size: of the operators, and over
+    "classes" of the classifiers with their loss. The map is square, so "height" sets both sides.
+    "survey" holds seconds and growth of resident memory of the clustering pass by number of
+    images, for `SURVEY`; "processes" is what `bench_processes` gives.
     """
     points = [(name, size) for name, sizes in CURVES.items() for size in sizes]
     rows = []
     for name, size in track(points, "Sizes", len(points), listen):
-        changed = {"height": size, "width": size} if name == "height" else {name: size}
-        shape = Shape(**(asdict(base) | changed))
-        rows.append({"axis": name, "size": size, "seconds": _operators(shape, device, repeats)})
+        if name == "classes":
+            seconds = _classifiers(base, size, device, repeats)
+        else:
+            changed = {"height": size, "width": size} if name == "height" else {name: size}
+            seconds = _operators(Shape(**(asdict(base) | changed)), device, repeats)
+        rows.append({"axis": name, "size": size, "seconds": seconds})
     survey = [_survey(count, device) for count in track(IMAGES, "Surveys", len(IMAGES), listen)]
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
@@ -52,27 +61,60 @@ def bench_scaling(
         "curves": rows,
         "survey_shape": asdict(SURVEY),
         "survey": survey,
+        "processes": bench_processes(device, repeats=repeats, listen=listen),
         "environment": environment(),
     }
 
 
 def _operators(shape: Shape, device: torch.device, repeats: int) -> dict[str, float]:
-    clock = Clock(device)
-    found = {}
-    for case in cases(shape, device):
-        inputs = case.inputs()
-        for _ in range(WARM_UP + repeats):
-            if case.direction == "forward":
-                with torch.no_grad():
-                    clock.time(partial(case.ours, *inputs))
-            else:
-                outputs = case.ours(*inputs)
-                outputs = (outputs,) if isinstance(outputs, torch.Tensor) else tuple(outputs)
-                wanted = [tensor for tensor in inputs if tensor.requires_grad]
-                ones = [torch.ones_like(output) for output in outputs]
-                clock.time(partial(torch.autograd.grad, outputs, wanted, ones))
-        found[f"{case.operator} {case.direction}"] = clock.read(WARM_UP).median
-    return found
+    return {
+        f"{case.operator} {case.direction}": _seconds(
+            case.ours, case.inputs, device, repeats, backward=case.direction != "forward"
+        )
+        for case in cases(shape, device)
+    }
+
+
+def _classifiers(base: Shape, classes: int, device: torch.device, repeats: int) -> dict[str, float]:
+    classifiers = PartClassifiers(base.parts, base.channels, classes, normalised=False).to(device)
+    labels = torch.arange(base.batch, device=device) % classes
+
+    def inputs() -> tuple[Tensor, ...]:
+        features = torch.randn(base.batch, base.parts, base.channels, device=device)
+        return features, *classifiers.parameters()
+
+    def loss(features: Tensor, *_: Tensor) -> Tensor:
+        return classification_loss(classifiers(features), labels)
+
+    return {
+        f"classifiers and loss {direction}": _seconds(
+            loss, inputs, device, repeats, backward=direction == "backward"
+        )
+        for direction in ("forward", "backward")
+    }
+
+
+def _seconds(
+    run: Callable[..., Any],
+    inputs: Callable[[], tuple[Tensor, ...]],
+    device: torch.device,
+    repeats: int,
+    *,
+    backward: bool,
+) -> float:
+    """Median time of a function, or of differentiating it by those inputs that ask for it."""
+    clock, given = Clock(device), inputs()
+    for _ in range(WARM_UP + repeats):
+        if not backward:
+            with torch.no_grad():
+                clock.time(partial(run, *given))
+            continue
+        outputs = run(*given)
+        outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+        wanted = [tensor for tensor in given if tensor.requires_grad]
+        ones = [torch.ones_like(output) for output in outputs]
+        clock.time(partial(torch.autograd.grad, outputs, wanted, ones))
+    return clock.read(WARM_UP).median
 
 
 def _survey(images: int, device: torch.device) -> dict[str, float]:
