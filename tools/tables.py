@@ -219,6 +219,19 @@ def compiled_for_sm_90() -> str:
     return AOT.read_text(encoding="utf-8").split("### sm_90\n\n")[1].split("\n\n")[0]
 
 
+def spills() -> str:
+    """The kernels that spill registers, target by target."""
+    rows = []
+    for section in AOT.read_text(encoding="utf-8").split("### ")[1:]:
+        target, _, table = section.partition("\n")
+        lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+        found = [line for line in lines[3:] if line and line[3] != "0"]
+        rows += [[target, f"{o} {k}", n, bad, size] for o, k, n, bad, *_, size in found] or [
+            [target, "none", "", "", ""]
+        ]
+    return _markdown(["target", "kernel", "configurations", "of them spill", "spilled"], rows)
+
+
 def _value(figure: dict[str, Any] | None) -> str:
     if figure is None:
         return "-"
