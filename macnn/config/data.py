@@ -41,7 +41,7 @@ class DataSettings(Section):
         "pad with grey (loses resolution), squash (changes proportions).",
     )
     augment: Literal["none", "flip", "strong"] = setting(
-        "flip",
+        "strong",
         "--augment",
         "Training augmentation: none; flip (the paper's); strong (random resized crop, flip, "
         "colour jitter).",

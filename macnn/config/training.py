@@ -27,7 +27,7 @@ class PretrainSettings(Section):
 class TrainSettings(Section):
     """Alternating optimisation (PAPER.md 7)."""
 
-    rounds: int = setting(6, "--rounds", "Alternations at most.", ge=1)
+    rounds: int = setting(24, "--rounds", "Alternations at most.", ge=1)
     epochs: int = setting(
         2,
         "--epochs",
@@ -70,7 +70,7 @@ class TrainSettings(Section):
         "longest prefix first; backbone.body.features.0=0 freezes the first convolution.",
     )
     clip_norm: float = setting(
-        0.0,
+        40.0,
         "--clip-norm",
         "Largest norm of the gradient, beyond it is scaled down; 0 is off.",
         ge=0,
