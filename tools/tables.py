@@ -81,6 +81,43 @@ def networks(figures: dict[str, Any]) -> str:
     )
 
 
+def joint(figures: dict[str, Any]) -> str:
+    """A part CNN, stream by stream, beside the network that found its parts and the baseline."""
+    part_cnn, locator, baseline = (
+        figures["first"][name]["classification"] for name in ("part-cnn", "macnn", "baseline")
+    )
+    best = max(locator["parts"], key=lambda part: part["top1"])
+    rows = [
+        *zip(part_cnn["classifiers"], part_cnn["parts"], strict=True),
+        ("**joint**", part_cnn["joint"]),
+        ("locator, summed parts", locator["joint"]),
+        ("locator, best part alone", best),
+        ("baseline", baseline["joint"]),
+    ]
+    return _markdown(
+        ["classifier", "top-1", "standard error"],
+        [[name, f"{score['top1']:.3f}", f"{score['standard_error']:.3f}"] for name, score in rows],
+    )
+
+
+def factors(figures: dict[str, Any]) -> str:
+    """Every factor of tools/experiments.toml on held-out images, with its options."""
+    rows = []
+    for name, factor in figures["factors"].items():
+        seeds = [sorted((m["pck15"] for m in best), reverse=True) for best in factor["best"]]
+        places = [f"{sum(seed) / len(seed):.2f}" for seed in zip(*seeds, strict=True)]
+        rows.append(
+            [
+                name,
+                f"`{factor['arguments']}`" if factor["arguments"] else "",
+                *(_value(factor.get(key)) for key in ("accuracy", "pck10", "pck15")),
+                " ".join(places),
+            ]
+        )
+    heads = ["factor", "options", "accuracy", "PCK 0.1", "PCK 0.15", "parts, best to worst"]
+    return _markdown(heads, rows)
+
+
 def operators(figures: dict[str, Any]) -> str:
     """`macnn bench ops` against the plain module."""
     rows = []

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 ROOT = Path(__file__).parents[2]
 MEASURED = re.compile(r"\d ?%|± ?\d|\d\.\d{2,}")
@@ -72,3 +74,17 @@ def test_figures_are_collected_over_seeds(figures, tmp_path):
         "runs": [0.5, 0.7],
     }
     assert "/home" not in json.dumps(found)
+
+
+def test_the_difference_to_the_baseline_is_paired_over_images(figures, tmp_path):
+    right = {"macnn": ([1, 1, 1, 0], [1, 1, 0, 0]), "baseline": ([1, 0, 1, 0], [1, 0, 0, 0])}
+    for network, seeds in right.items():
+        for seed, hits in enumerate(seeds):
+            report = tmp_path / str(seed) / network / "report"
+            report.mkdir(parents=True)
+            labels = torch.zeros(4, dtype=torch.int64)
+            joint = torch.tensor([[1.0, 0.0] if hit else [0.0, 1.0] for hit in hits])
+            tensors = {"samples": torch.arange(4), "labels": labels, "joint": joint}
+            save_file(tensors, report / "predictions-test.safetensors")
+    found = figures.difference([tmp_path / "0", tmp_path / "1"])
+    assert found == {"mean": 0.25, "standard_error": pytest.approx(0.25)}  # only image 2 differs
