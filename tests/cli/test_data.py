@@ -91,15 +91,16 @@ def test_an_unknown_layout_is_a_usage_error(macnn, birds):
     assert "cubs" in err
 
 
-def test_training_from_a_cache_is_the_same_training(macnn, birds, tmp_path):
+def test_training_with_flips_from_a_cache_is_the_same_training(macnn, birds, tmp_path):
     code, out, err = macnn(
         "data", "cache", "--data", birds, "--img-size", 32, "--output", tmp_path / "cache", "--json"
     )
     assert code == 0, err
     assert json.loads(out)["images"] == 48
     found = []
-    for name, more in (("plain", ()), ("cached", ("--cache", tmp_path / "cache"))):
-        code, _, err = train(macnn, birds, tmp_path / name, *more)
+    cached = ("--cache", tmp_path / "cache")
+    for name, more in (("plain", ()), ("cached", cached)):
+        code, _, err = train(macnn, birds, tmp_path / name, "--augment", "flip", *more)
         assert code == 0, err
         assert "CUB-200-2011 (cub), as it holds images.txt" in err
         code, out, err = macnn("eval", "--checkpoint", tmp_path / name, "--cache", "none", "--json")
