@@ -51,7 +51,7 @@ def collect(output: Path) -> dict[str, Any]:
             "arguments": arguments,
             "commits": sorted({_json(folder / "env.json")["commit"] or "-" for folder in folders}),
             **spread([of_one(result) for result in results]),
-            "best": [(result["localisation"] or {}).get("best", []) for result in results],
+            "best": [_best(result) for result in results],
         }
     return {
         "made_by": f"python tools/experiments.py collect {output.name}",
@@ -60,6 +60,12 @@ def collect(output: Path) -> dict[str, Any]:
         "common": PLAN["common"],
         "factors": factors,
     }
+
+
+def _best(result: dict[str, Any]) -> dict[str, float]:
+    """PCK 0.15 of every part at the landmark it is best at, which is named."""
+    parts = (result["localisation"] or {}).get("best", [])
+    return {f"part {m['part']}, {m['landmark']}": m["pck15"] for m in parts}
 
 
 def _macnn(*arguments: str | Path) -> None:

@@ -104,7 +104,7 @@ def factors(figures: dict[str, Any]) -> str:
     """Every factor of tools/experiments.toml on held-out images, with its options."""
     rows = []
     for name, factor in figures["factors"].items():
-        seeds = [sorted((m["pck15"] for m in best), reverse=True) for best in factor["best"]]
+        seeds = [sorted(best.values(), reverse=True) for best in factor["best"]]
         places = [f"{sum(seed) / len(seed):.2f}" for seed in zip(*seeds, strict=True)]
         rows.append(
             [

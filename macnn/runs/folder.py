@@ -208,7 +208,7 @@ def environment() -> dict[str, Any]:
         "packages": versions,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
-        "command": sys.argv,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "commit": _commit(),
     }
 

@@ -35,6 +35,11 @@ def test_no_figure_is_written_by_hand(figures, page):
     assert not MEASURED.findall(prose.replace("Python 3.11", "Python"))
 
 
+def test_no_path_of_a_machine_is_kept(figures):
+    for file in figures.FIGURES.glob("*.json"):
+        assert not re.search(r'"/|"[A-Z]:\\', file.read_text(encoding="utf-8")), file.name
+
+
 def test_a_comment_of_a_figure_never_begins_a_line(figures):
     """Markdown would end the paragraph there."""
     for file, text, _ in figures.pages():
