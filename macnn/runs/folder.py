@@ -30,6 +30,8 @@ from macnn.files import write_json, write_text
 from macnn.runs.checkpoint import Checkpoint, rewind
 from macnn.stop import Stopped
 
+STATUS = "status.json"
+
 
 class RunFolder:
     """Records a run. As a context manager it marks how the run ended."""
@@ -64,8 +66,7 @@ class RunFolder:
                 check_output(path, overwrite)
             try:
                 if resume is None:
-                    shutil.rmtree(path, ignore_errors=True)
-                    path.mkdir(parents=True, exist_ok=True)
+                    self._begin()
                     write_json(path / "sources.json", settings.sources)
                 else:
                     self._clear_leftovers()
@@ -80,13 +81,18 @@ class RunFolder:
                 raise DiskError(f"{path}: cannot be written ({error})") from None
         world.barrier()
 
+    def _begin(self) -> None:
+        """Make or empty the folder. The status comes first: it tells the folder from others."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._status("running")
+        for entry in list(self.path.iterdir()):
+            if entry.name != STATUS:
+                _delete(entry)
+
     def _clear_leftovers(self) -> None:
         """Delete what a killed process was writing: all of it has a name that begins with a dot."""
         for leftover in list(self.path.rglob(".*")):
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink(missing_ok=True)
+            _delete(leftover)
 
     def __enter__(self) -> "RunFolder":
         """Start recording."""
@@ -160,13 +166,20 @@ class RunFolder:
             raise DiskError(f"{self.path}: cannot be written ({error})") from None
 
     def _status(self, state: str, reason: str | None = None) -> None:
-        write_json(self.path / "status.json", {"state": state, "reason": reason})
+        write_json(self.path / STATUS, {"state": state, "reason": reason})
+
+
+def _delete(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink(missing_ok=True)
 
 
 def finished_summary(path: Path) -> dict[str, Any] | None:
     """The summary of a run that is done, else None."""
     try:
-        if json.loads((path / "status.json").read_text(encoding="utf-8"))["state"] != "done":
+        if json.loads((path / STATUS).read_text(encoding="utf-8"))["state"] != "done":
             return None
         summary: dict[str, Any] = json.loads((path / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError):
@@ -185,10 +198,11 @@ def check_output(path: Path | None, overwrite: bool) -> Path:
         raise UsageError("no run folder given", hint="pass --output DIR")
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path}: is a file", hint="--output takes a folder")
-    if path.is_dir() and any(path.iterdir()):
+    # A process killed at its first write leaves a temporary status alone.
+    if path.is_dir() and any(not f.name.startswith(f".{STATUS}.") for f in path.iterdir()):
         if not overwrite:
             raise UsageError(f"{path}: not empty", hint="pass --overwrite, or another --output")
-        if not (path / "status.json").is_file():
+        if not (path / STATUS).is_file():
             raise UsageError(f"{path}: not a run folder of macnn", hint="pass another --output")
     return path
 

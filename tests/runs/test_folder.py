@@ -5,11 +5,12 @@ import pytest
 from macnn.config import Settings
 from macnn.errors import UsageError
 from macnn.events import Metrics, Notice
+from macnn.runs import folder
 from macnn.runs.folder import RunFolder, check_output
 
 
-def status(folder):
-    return json.loads((folder / "status.json").read_text())
+def status(path):
+    return json.loads((path / "status.json").read_text())
 
 
 def test_a_run_leaves_its_settings_metrics_and_summary(tmp_path):
@@ -47,6 +48,26 @@ def test_a_used_folder_is_kept_unless_it_is_given_up(tmp_path):
     assert (tmp_path / "old").exists()
     RunFolder(tmp_path, Settings(), (), overwrite=True)
     assert not (tmp_path / "old").exists()
+
+
+@pytest.mark.parametrize("moment", ["to_toml", "environment"])
+def test_a_run_killed_while_it_makes_its_folder_can_begin_again(tmp_path, monkeypatch, moment):
+    def kill(*_):
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folder, moment, kill)
+        with pytest.raises(SystemExit):
+            RunFolder(tmp_path, Settings(), (), overwrite=False)
+    RunFolder(tmp_path, Settings(), (), overwrite=True)
+    assert status(tmp_path)["state"] == "running"
+
+
+def test_a_temporary_status_alone_is_an_empty_folder(tmp_path):
+    (tmp_path / ".status.json.123").touch()
+    check_output(tmp_path, overwrite=False)
+    RunFolder(tmp_path, Settings(), (), overwrite=False)
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_folder_of_other_things_is_never_overwritten(tmp_path):
