@@ -5,9 +5,21 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-runs/gpu}
 python=${PYTHON:-python3}
-export PYTHONPATH=.:kernels:cli COLUMNS=120
+export PYTHONPATH=.:kernels:cli${PYTHONPATH:+:$PYTHONPATH} COLUMNS=120
 
-"$python" -c 'import sys, torch; torch.cuda.is_available() or sys.exit("make gpu: no CUDA device here")'
+"$python" - <<'CHECK'
+import re, sys, tomllib
+from importlib.metadata import distributions
+
+here = {found.name.lower() for found in distributions()}
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+needed = project["dependencies"] + project["optional-dependencies"]["test"]
+missing = {re.match(r"[\w-]+", name)[0] for name in needed} - here
+if missing:
+    sys.exit(f"make gpu: not installed here: {', '.join(sorted(missing))}; pip install them, or put a folder of them on PYTHONPATH")
+import torch
+torch.cuda.is_available() or sys.exit("make gpu: no CUDA device here")
+CHECK
 mkdir -p "$out"
 failed=()
 
