@@ -48,7 +48,10 @@ def collect(name: str, folders: list[Path]) -> dict[str, Any]:
         "packages": environment["packages"],
         "seeds": [content["run"]["seed"] for content in settings],
         "images": read[networks[0]][0]["images"],
-        **{n: spread([of_one(result) for result in results]) for n, results in read.items()},
+        **{
+            n: spread([of_one(r) for r in results]) | {"alone": spread([alone(r) for r in results])}
+            for n, results in read.items()
+        },
         **({"difference": difference(folders)} if pair else {}),
         "first": {n: results[0] | {"files": []} for n, results in read.items()},
     }
@@ -70,6 +73,13 @@ def of_one(result: dict[str, Any]) -> dict[str, float]:
     if maps := result["telemetry"]:
         found["shared_peaks"] = maps["shared_peaks"]
     return found
+
+
+def alone(result: dict[str, Any]) -> dict[str, float]:
+    """What each classifier of one evaluation knows alone, by its name."""
+    accuracy = result["classification"] or {"classifiers": [], "parts": []}
+    pairs = zip(accuracy["classifiers"], accuracy["parts"], strict=True)
+    return {name: part["top1"] for name, part in pairs}
 
 
 def spread(runs: list[dict[str, float]]) -> dict[str, Any]:

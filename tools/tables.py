@@ -82,22 +82,17 @@ def networks(figures: dict[str, Any]) -> str:
 
 
 def joint(figures: dict[str, Any]) -> str:
-    """A part CNN, stream by stream, beside the network that found its parts and the baseline."""
-    part_cnn, locator, baseline = (
-        figures["first"][name]["classification"] for name in ("part-cnn", "macnn", "baseline")
-    )
-    best = max(locator["parts"], key=lambda part: part["top1"])
+    """A part CNN stream by stream, beside the network that found its parts and the baseline."""
+    streams, locator = figures["part-cnn"], figures["macnn"]
+    best = figures["first"]["macnn"]["localisation"]["best"]
+    landmarks = {f"part {m['part']}": f", {m['landmark']}" for m in best}
     rows = [
-        *zip(part_cnn["classifiers"], part_cnn["parts"], strict=True),
-        ("**joint**", part_cnn["joint"]),
-        ("locator, summed parts", locator["joint"]),
-        ("locator, best part alone", best),
-        ("baseline", baseline["joint"]),
+        [name + landmarks.get(name, ""), _value(alone), _value(locator["alone"].get(name))]
+        for name, alone in streams["alone"].items()
     ]
-    return _markdown(
-        ["classifier", "top-1", "standard error"],
-        [[name, f"{score['top1']:.3f}", f"{score['standard_error']:.3f}"] for name, score in rows],
-    )
+    rows.append(["**all**", _value(streams["accuracy"]), _value(locator["accuracy"])])
+    rows.append(["global average pooling", _value(figures["baseline"]["accuracy"]), ""])
+    return _markdown(["classifier", "part CNN", "locator"], rows)
 
 
 def factors(figures: dict[str, Any]) -> str:

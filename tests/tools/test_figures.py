@@ -62,7 +62,12 @@ def test_figures_are_collected_over_seeds(figures, tmp_path):
         score = {"top1": accuracy, "standard_error": 0.1}
         result = {
             "images": 20,
-            "classification": {"joint": score, "calibration_error": 0.2, "parts": [score]},
+            "classification": {
+                "joint": score,
+                "calibration_error": 0.2,
+                "classifiers": ["part 1"],
+                "parts": [score],
+            },
             "localisation": None,
             "telemetry": None,
             "files": ["/home/me/picture.png"],
