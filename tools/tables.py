@@ -107,10 +107,11 @@ def factors(figures: dict[str, Any]) -> str:
                 f"`{factor['arguments']}`" if factor["arguments"] else "",
                 *(_value(factor.get(key)) for key in ("accuracy", "pck10", "pck15")),
                 " ".join(places),
+                _value(factor.get("shared_peaks")),
             ]
         )
-    heads = ["factor", "options", "accuracy", "PCK 0.1", "PCK 0.15", "parts, best to worst"]
-    return _markdown(heads, rows)
+    scores = ["accuracy", "PCK 0.1", "PCK 0.15", "parts, best to worst", "crowded"]
+    return _markdown(["factor", "options", *scores], rows)
 
 
 def operators(figures: dict[str, Any]) -> str:
