@@ -79,10 +79,11 @@ def resumed(
     settings = given.resolve().settings
     if resume is None:
         return None, settings
-    from macnn.runs.resume import check_unchanged, find_resume
+    from macnn.runs.resume import check_output_is, check_unchanged, find_resume
 
     found = find_resume(resume, settings.run.output, *kinds)
     if found is not None:
+        check_output_is(found.run, settings.run.output)
         settings = given.resolve(found.all_settings()).settings
         check_unchanged(found, settings)
     return found, settings

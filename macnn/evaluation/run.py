@@ -17,6 +17,7 @@ from macnn.report import page
 from macnn.report.plots import confusion_picture
 from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
+from macnn.runs.images import warn_of_other_images
 from macnn.runs.networks import load_model
 from macnn.runs.session import session
 from macnn.runs.setup import check_classes, open_images, open_loader, place, prepare
@@ -58,6 +59,7 @@ def _run(
     images = open_images(settings, listen)
     if network.spec.classes:
         check_classes(images, checkpoint.class_names)
+    warn_of_other_images(checkpoint.run, images, listen)
     measured = open_loader(settings, images.split(split))
     fitting = open_loader(settings, images.split(*(FITTING - {split} or FITTING)))
     result = evaluate(
@@ -70,6 +72,7 @@ def _run(
     content: dict[str, Any] = {"kind": checkpoint.kind, "step": checkpoint.step}
     content |= result.as_json()
     content["baseline"] = compared and asdict(compared)
+    content["skip_bad_images"] = settings.data.skip_bad_images
     content["failed"] = [bad.reason for bad in images.split(split).failed]
     if world.rank() > 0:
         return content

@@ -112,7 +112,9 @@ def run(folder: Path, settings: Settings, *, split: Split, baseline: Baseline | 
         DiskError: the page cannot be written.
     """
     contents = read_contents(folder, settings, split)
-    images = open_images(settings).split(split)
+    allowed = contents.figures.get("skip_bad_images", settings.data.skip_bad_images)
+    data = settings.data.model_copy(update={"skip_bad_images": allowed})
+    images = open_images(settings.model_copy(update={"data": data})).split(split)
     _check(images, contents)
     file = page_of(folder, split)
     text = render(contents, images, settings, baseline)

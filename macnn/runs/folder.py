@@ -1,7 +1,7 @@
 """The folder of a run: settings, environment, metrics, summary, status, checkpoints, pictures.
 
-config.toml sources.json env.json classes.json metrics.jsonl metrics.csv summary.json status.json
-checkpoints/step-N/ report/
+config.toml sources.json env.json classes.json images.json metrics.jsonl metrics.csv summary.json
+status.json checkpoints/step-N/ report/
 
 Of several processes the first one writes; to the others a folder is there to read.
 """
@@ -200,11 +200,21 @@ def check_output(path: Path | None, overwrite: bool) -> Path:
         raise UsageError(f"{path}: is a file", hint="--output takes a folder")
     # A process killed at its first write leaves a temporary status alone.
     if path.is_dir() and any(not f.name.startswith(f".{STATUS}.") for f in path.iterdir()):
-        if not overwrite:
-            raise UsageError(f"{path}: not empty", hint="pass --overwrite, or another --output")
         if not (path / STATUS).is_file():
             raise UsageError(f"{path}: not a run folder of macnn", hint="pass another --output")
+        if not overwrite and not _came_to_nothing(path):
+            raise UsageError(
+                f"{path}: not empty",
+                hint="--resume auto goes on with it, --overwrite gives it up; or pass another "
+                "--output",
+            )
     return path
+
+
+def _came_to_nothing(run: Path) -> bool:
+    """Whether a run ended before its first checkpoint: there is nothing to lose."""
+    state = json.loads((run / STATUS).read_text(encoding="utf-8"))["state"]
+    return state in ("failed", "stopped") and not (run / "checkpoints" / "latest").exists()
 
 
 def environment() -> dict[str, Any]:

@@ -39,6 +39,16 @@ def find_resume(wanted: str | None, output: Path | None, *kinds: Kind) -> Checkp
     return found
 
 
+def check_output_is(run: Path, output: Path | None) -> None:
+    """A run goes on in its own folder.
+
+    Raises:
+        UsageError: another one is asked for.
+    """
+    if output is not None and output.resolve() != run.resolve():
+        raise UsageError(f"--output {output}: --resume goes on in {run}", hint="leave --output out")
+
+
 def check_unchanged(checkpoint: Checkpoint, settings: Settings) -> None:
     """A run goes on with the settings it began with.
 

@@ -10,6 +10,7 @@ from macnn.events import Listener
 from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.folder import RunFolder, check_output, finished_summary
+from macnn.runs.images import check_same_images, note_images
 from macnn.runs.networks import new_network
 from macnn.runs.saver import Saver
 from macnn.runs.session import session, stopped_error
@@ -56,12 +57,15 @@ def _run(
     loader = open_loader(settings, images, shuffle=True)
     survey = Survey.begin(network)
     if resume is not None:
+        check_same_images(output, images)
         network.load_state_dict(resume.tensors("model"))
         survey.load(resume.tensors("trainer"), resume.progress)
 
     with RunFolder(
         output, settings, images.class_names, overwrite=overwrite, resume=resume
     ) as folder:
+        if folder.writes:
+            note_images(output, images)
         saver = Saver(folder, settings, images.class_names, resume)
 
         def write() -> Path:

@@ -15,6 +15,7 @@ from macnn.report.plots import learning_curves
 from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint, Kind
 from macnn.runs.folder import RunFolder
+from macnn.runs.images import check_same_images, note_images
 from macnn.runs.saver import Saver
 from macnn.runs.session import stopped_error
 from macnn.runs.setup import open_loader
@@ -62,6 +63,8 @@ def run_recorded(
         MacnnError: a loss that is not finite, a full disk, or a signal (the run has been saved
             then).
     """
+    if resume is not None:
+        check_same_images(output, images)
     validation = images.split("validation")
     validator = open_loader(settings, validation) if validation.samples else None
     with (
@@ -70,6 +73,8 @@ def run_recorded(
             output, settings, images.class_names, overwrite=overwrite, resume=resume
         ) as folder,
     ):
+        if folder.writes:
+            note_images(output, images)
         saver = Saver(folder, settings, images.class_names, resume)
 
         def heard(event: Event) -> None:

@@ -158,6 +158,8 @@ def test_evaluation_scores_an_image_or_says_that_it_failed(macnn, birds, broken,
     found = json.loads(out)
     assert found["images"] + len(found["failed"]) == 16
     assert [reason.split(": ")[0] for reason in found["failed"]] == [str(bad)]
+    code, _, err = macnn("report", "--run", tmp_path / "run", "--data", broken)
+    assert code == 0, err
 
 
 def test_evaluation_refuses_a_data_set_with_other_classes(macnn, birds, tmp_path):

@@ -63,6 +63,16 @@ def test_a_run_killed_while_it_makes_its_folder_can_begin_again(tmp_path, monkey
     assert status(tmp_path)["state"] == "running"
 
 
+def test_a_run_that_failed_before_its_first_checkpoint_is_begun_again(tmp_path):
+    with pytest.raises(RuntimeError), RunFolder(tmp_path, Settings(), (), overwrite=False):
+        raise RuntimeError("a picture is broken")
+    check_output(tmp_path, overwrite=False)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "latest").touch()
+    with pytest.raises(UsageError, match="--resume auto goes on"):
+        check_output(tmp_path, overwrite=False)
+
+
 def test_a_temporary_status_alone_is_an_empty_folder(tmp_path):
     (tmp_path / ".status.json.123").touch()
     check_output(tmp_path, overwrite=False)
@@ -72,8 +82,9 @@ def test_a_temporary_status_alone_is_an_empty_folder(tmp_path):
 
 def test_a_folder_of_other_things_is_never_overwritten(tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(UsageError, match="not a run folder"):
-        check_output(tmp_path, overwrite=True)
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match="not a run folder"):
+            check_output(tmp_path, overwrite)
     with pytest.raises(UsageError, match="is a file"):
         check_output(tmp_path / "thesis.tex", overwrite=True)
     with pytest.raises(UsageError, match="--output DIR"):

@@ -3,7 +3,7 @@ import pytest
 from macnn.config import resolve
 from macnn.errors import CheckpointError, UsageError
 from macnn.runs.checkpoint import write_checkpoint
-from macnn.runs.resume import check_unchanged, find_resume
+from macnn.runs.resume import check_output_is, check_unchanged, find_resume
 
 
 @pytest.fixture
@@ -39,3 +39,10 @@ def test_a_run_goes_on_with_the_settings_it_began_with(run):
     other = resolve(flags={"train.rate": 0.2}, checkpoint=found.all_settings()).settings
     with pytest.raises(UsageError, match=r"train\.rate = 0\.2: the run began with 0\.1"):
         check_unchanged(found, other)
+
+
+def test_a_run_goes_on_in_its_own_folder(run, tmp_path):
+    check_output_is(run, None)
+    check_output_is(run, run / ".." / "run")
+    with pytest.raises(UsageError, match="leave --output out"):
+        check_output_is(run, tmp_path / "other")
