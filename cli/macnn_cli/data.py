@@ -42,7 +42,7 @@ def check(
     json: JSON = False,
     quiet: QUIET = False,
 ) -> None:
-    """Look a data set over: counts, images that do not decode, duplicates across splits, strays.
+    """Look a data set over: counts, images that do not decode, duplicates, strays.
 
     Ends with exit code 3 if anything would stop training.
     """

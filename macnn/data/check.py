@@ -88,7 +88,7 @@ class Facts:
 
 
 def check(root: Path, dataset: str = "auto", listen: Listener = silent) -> Report:
-    """Check a data set: annotations, every image, duplicates across splits, stray files.
+    """Check a data set: annotations, every image, duplicates, stray files.
 
     Raises:
         DataError: there is no data set. One that is broken is reported, not raised.
@@ -106,7 +106,7 @@ def check(root: Path, dataset: str = "auto", listen: Listener = silent) -> Repor
     pairs = list(zip(samples, facts, strict=True))
     findings = [
         *(finding for sample, fact in pairs for finding in _wrong(sample, fact, images)),
-        *_duplicates(pairs),
+        *_duplicates(pairs, images),
         *_links(images),
         *_strays(samples),
     ]
@@ -156,27 +156,32 @@ def _inside(x: float, y: float, size: tuple[int, int]) -> bool:
     return -SLACK <= x <= size[0] + SLACK and -SLACK <= y <= size[1] + SLACK
 
 
-def _duplicates(pairs: Iterable[tuple[Sample, Facts]]) -> Iterator[Finding]:
-    """Images that are in an earlier split too: the same bytes, or the same to look at."""
-    seen: list[tuple[Sample, Facts]] = []
+def _duplicates(pairs: Iterable[tuple[Sample, Facts]], images: ImageSet) -> Iterator[Finding]:
+    """Images with the bytes of an earlier one, or that look like one of an earlier split."""
+    seen: list[tuple[Sample, Tensor]] = []
+    firsts: dict[bytes, Sample] = {}
     readable = [pair for pair in pairs if not pair[1].reason]
     for split in SPLITS:
-        mine = [pair for pair in readable if pair[0].split == split]
-        digests = {facts.digest: sample for sample, facts in seen}
         rest = []
-        for sample, facts in mine:
-            if twin := digests.get(facts.digest):
-                yield _twin(sample, twin, "same bytes as")
+        for sample, facts in readable:
+            if sample.split != split:
+                continue
+            first = firsts.setdefault(facts.digest, sample)
+            if first is not sample:
+                yield _twin(sample, first, "same bytes as", images)
             elif facts.likeness is not None:
                 rest.append((sample, facts.likeness))
-        known = [(sample, facts.likeness) for sample, facts in seen if facts.likeness is not None]
-        for here, there in lookalikes([p for _, p in rest], [p for _, p in known]):
-            yield _twin(rest[here][0], known[there][0], "looks like")
-        seen += mine
+        for here, there in lookalikes([p for _, p in rest], [p for _, p in seen]):
+            yield _twin(rest[here][0], seen[there][0], "looks like", images)
+        seen += rest
 
 
-def _twin(sample: Sample, twin: Sample, how: str) -> Finding:
-    text = f"in {sample.split}, {how} {shown(twin.path)} in {twin.split}"
+def _twin(sample: Sample, twin: Sample, how: str, images: ImageSet) -> Finding:
+    text = f"{how} {shown(twin.path)}"
+    if sample.split != twin.split:  # else a split may yet be drawn between them
+        text = f"in {sample.split}, {text} in {twin.split}"
+    if sample.label != twin.label:
+        text += f", of class '{images.class_names[twin.label]}'"
     return Finding("duplicate", str(sample.path), text)
 
 

@@ -98,10 +98,26 @@ def test_one_image_in_two_splits_is_found_by_its_bytes_and_by_its_looks(tmp_path
     report = check(tmp_path)
     assert [(f.kind, f.path, f.text) for f in report.findings] == [
         ("duplicate", str(test / "b" / "1.jpg"),
-         f"in test, same bytes as {train / 'a' / '1.jpg'} in train"),
+         f"in test, same bytes as {train / 'a' / '1.jpg'} in train, of class 'a'"),
         ("duplicate", str(test / "b" / "2.jpg"),
          f"in test, looks like {train / 'b' / '2.jpg'} in train"),
     ]  # fmt: skip
+    assert not report.stops
+
+
+def test_the_same_bytes_twice_are_found_within_a_class_and_between_two(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            Image.effect_noise((50, 40), 120).save(tmp_path / name / f"{number}.png")
+    first = tmp_path / "a" / "0.png"
+    shutil.copy(first, tmp_path / "a" / "copy.png")
+    shutil.copy(first, tmp_path / "b" / "copy.png")
+    report = check(tmp_path)
+    assert [(f.kind, f.path, f.text) for f in report.findings] == [
+        ("duplicate", str(tmp_path / "a" / "copy.png"), f"same bytes as {first}"),
+        ("duplicate", str(tmp_path / "b" / "copy.png"), f"same bytes as {first}, of class 'a'"),
+    ]
     assert not report.stops
 
 
