@@ -10,7 +10,7 @@ from rich.markup import escape
 from macnn_cli.console import listening, out, print_json, print_table
 from macnn_cli.options import JSON, QUIET, Given, takes_settings
 
-SHOWN = 20  # findings of one kind on the terminal, unless they stop training
+SHOWN = 20  # findings of one kind on the terminal, unless they stop a command
 
 app = typer.Typer(help="Make, check and cache data sets.", no_args_is_help=True)
 
@@ -44,7 +44,7 @@ def check(
 ) -> None:
     """Look a data set over: counts, images that do not decode, duplicates, strays.
 
-    Ends with exit code 3 if anything would stop training.
+    Ends with exit code 3 if anything would stop a command that reads it, as training or evaluation.
     """
     from macnn.data.check import check as look_over
     from macnn.errors import DataError
@@ -141,7 +141,7 @@ def _show(found: dict[str, Any]) -> None:
         kind = finding["kind"]
         told[kind] += 1
         if finding["stops"]:
-            _say(f"stops training: {finding['text']}")
+            _say(f"stops the command that reads it: {finding['text']}")
         elif told[kind] <= SHOWN:
             _say(f"{kind}: {finding['path']}: {finding['text']}")
     for kind, count in told.items():

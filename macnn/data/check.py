@@ -25,7 +25,7 @@ Kind = Literal["layout", "unreadable", "duplicate", "box", "part", "small", "str
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be; `stops` when it would stop training."""
+    """Something that is not as it should be; `stops` when it ends the command that reads it."""
 
     kind: Kind
     path: str
@@ -43,7 +43,7 @@ class Report:
 
     @property
     def stops(self) -> bool:
-        """Whether anything would stop training."""
+        """Whether anything would stop a command that reads it."""
         return any(finding.stops for finding in self.findings)
 
     def counts(self) -> dict[str, dict[str, int]]:

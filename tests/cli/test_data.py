@@ -56,14 +56,17 @@ def test_a_sound_data_set_is_counted_by_class_and_split(macnn, birds):
 
 
 def test_a_bad_image_is_named_and_ends_in_three(macnn, broken):
+    first(broken, "0").write_bytes(b"")  # a test image: training passes, evaluation stops
     code, out, _ = macnn("data", "check", broken, "-q")
     assert code == 3
-    assert f"stops training: {first(broken)}: does not decode" in out
+    for split in "10":
+        assert f"stops the command that reads it: {first(broken, split)}: does not decode" in out
+    assert "stops training" not in out
     code, out, err = macnn("data", "check", broken, "--json")
     assert (code, err) == (3, "")
     found = json.loads(out)
     assert found["stops"] is True
-    assert [f["path"] for f in found["findings"]] == [str(first(broken))]
+    assert {f["path"] for f in found["findings"]} == {str(first(broken, k)) for k in "10"}
 
 
 def test_class_names_are_shown_as_they_are(macnn, tmp_path):
