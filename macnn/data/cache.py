@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as v2f
 
-from macnn.data.images import decode, quiet
+from macnn.data.images import LEAVE_OUT, decode, quiet, skippable
 from macnn.data.names import shown
 from macnn.data.samples import ImageSet, Sample
 from macnn.data.threads import mapped
@@ -58,8 +58,9 @@ class Cache:
         """
         entry = self.entries.get(path.absolute())
         if entry is None:
-            reason = self.failed.get(path.absolute())
-            raise DataError(reason or f"{shown(path)}: not in {shown(self.folder)}")
+            if reason := self.failed.get(path.absolute()):
+                raise DataError(reason, hint=LEAVE_OUT)
+            raise DataError(f"{shown(path)}: not in {shown(self.folder)}")
         (height, width), (tall, wide) = entry.stored, entry.cached
         # Opened for every image: a map that is held would be copied to the loader processes.
         pixels = np.memmap(self.folder / PIXELS, np.uint8, "r", entry.offset, (3, tall, wide))
@@ -149,7 +150,8 @@ def _write_pixels(
 ) -> tuple[list[tuple[Path, Entry]], int]:
     def shrunk(sample: Sample) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
         state = _state(sample.path)
-        pixels = decode(sample.path)
+        with skippable():
+            pixels = decode(sample.path)
         height, width = pixels.shape[-2:]
         small = v2f.resize(pixels, [size], antialias=True) if min(height, width) > size else pixels
         return small, (height, width), state

@@ -18,6 +18,8 @@ MAX_PIXELS = 100_000_000  # checked before decoding: a small file can claim to b
 # What a file may hold, whatever its name says. Pillow knows formats that run other programs.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
+LEAVE_OUT = "'macnn data check' finds all such images, --skip-bad-images leaves them out"
+
 
 def read_image(path: Path) -> Tensor:
     """Decode an image file into uint8 RGB (3, H, W), upright as its EXIF tag says.
@@ -41,6 +43,15 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def skippable() -> Iterator[None]:
+    """Name the remedy for an image that cannot be read, where a command can leave it out."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(str(error), hint=LEAVE_OUT) from None
+
+
 def decode(path: Path) -> Tensor:
     """`read_image` without the silence, for threads."""
     try:
@@ -52,7 +63,7 @@ def decode(path: Path) -> Tensor:
     if not S_ISREG(found.st_mode):  # a pipe would never end
         raise DataError(f"{shown(path)}: not a file")
     if found.st_size == 0:
-        raise DataError(f"{shown(path)}: does not decode (empty file)", hint=_REMEDY)
+        raise DataError(f"{shown(path)}: does not decode (empty file)")
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
@@ -70,11 +81,8 @@ def decode(path: Path) -> Tensor:
         raise
     except Exception as error:  # hostile bytes make decoders raise anything
         reason = shown(str(error) or type(error).__name__)
-        raise DataError(f"{shown(path)}: does not decode ({reason})", hint=_REMEDY) from None
+        raise DataError(f"{shown(path)}: does not decode ({reason})") from None
     return pixels
-
-
-_REMEDY = "replace or remove it"
 
 
 def _rgb(image: Image.Image) -> Image.Image:

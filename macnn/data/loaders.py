@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 
 from macnn import stop, world
 from macnn.data.cache import Cache
-from macnn.data.images import read_image
+from macnn.data.images import read_image, skippable
 from macnn.data.samples import ImageSet
 from macnn.errors import DataError
 
@@ -83,7 +83,8 @@ class Photographs(Dataset[Batch]):
         epoch, index = draw
         sample = self.images.samples[index]
         if self.cache is None:
-            stored, shrunk = read_image(sample.path), torch.ones(2)
+            with skippable():
+                stored, shrunk = read_image(sample.path), torch.ones(2)
         else:
             stored, shrunk = self.cache.read(sample.path)
         with torch.random.fork_rng(devices=[]):

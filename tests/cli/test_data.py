@@ -9,6 +9,7 @@ import sys
 import pytest
 from PIL import Image
 
+from macnn.data.images import LEAVE_OUT
 from macnn.data.layouts import LAYOUTS
 
 
@@ -116,6 +117,7 @@ def test_training_stops_at_a_bad_image_unless_it_may_be_skipped(macnn, broken, t
     code, _, err = train(macnn, broken, tmp_path / "strict", "-q")
     assert code == 3
     assert f"{first(broken)}: does not decode" in err
+    assert err.endswith(f"; {LEAVE_OUT}\n")
     code, _, err = train(macnn, broken, tmp_path / "less", "-q", "--skip-bad-images", 0.01)
     assert code == 3
     assert "1 of 48 images cannot be read, more than the share of 0.01" in err
@@ -136,6 +138,7 @@ def test_a_bad_image_met_by_a_loader_process_ends_the_command(broken, tmp_path):
     )
     assert done.returncode == 3, done.stderr
     assert f"{first(broken)}: does not decode" in done.stderr
+    assert done.stderr.endswith(f"; {LEAVE_OUT}\n")
     assert done.stderr.count("\n") == 1
 
 
@@ -155,7 +158,7 @@ def test_evaluation_scores_an_image_or_says_that_it_failed(macnn, birds, broken,
     arguments = ("eval", "--checkpoint", tmp_path / "run", "--data", broken)
     code, _, err = macnn(*arguments, "-q")
     assert code == 3
-    assert f"{bad}: does not decode (empty file)" in err
+    assert err == f"macnn: {bad}: does not decode (empty file); {LEAVE_OUT}\n"
     code, out, _ = macnn(*arguments, "--skip-bad-images", 0.05, "--json")
     assert code == 0
     found = json.loads(out)

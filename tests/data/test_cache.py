@@ -108,7 +108,9 @@ def test_the_reason_of_a_bad_image_is_kept(images, tmp_path):
     write_cache(whole, tmp_path / "c", SIZE)
     cache = open_cache(tmp_path / "c", images, SIZE)
     assert cache.failed == {bad.sample.path: "does not decode"}
-    with pytest.raises(DataError, match="does not decode"):
+    with pytest.raises(
+        DataError, match=r"does not decode; 'macnn data check' .* --skip-bad-images"
+    ):
         cache.read(bad.sample.path)
 
 
@@ -120,6 +122,6 @@ def test_a_bad_image_or_a_bad_place_leaves_nothing(images, tmp_path):
         write_cache(images, tmp_path / "file" / "cache", SIZE)
     images.samples[3].path.write_bytes(b"x")
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(DataError, match="does not decode"):
+    with pytest.raises(DataError, match=r"does not decode .*; 'macnn data check' .* --skip-bad"):
         write_cache(images, tmp_path / "cache", SIZE)
     assert sorted(tmp_path.iterdir()) == before
