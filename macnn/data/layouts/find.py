@@ -10,7 +10,7 @@ from macnn.data.layouts.cub import CUB
 from macnn.data.layouts.dogs import DOGS
 from macnn.data.layouts.files import folders
 from macnn.data.layouts.flowers import FLOWERS
-from macnn.data.layouts.folders import FOLDERS
+from macnn.data.layouts.folders import FOLDERS, lacks
 from macnn.data.layouts.layout import Layout
 from macnn.data.layouts.manifest import MANIFEST
 from macnn.data.layouts.pets import PETS
@@ -80,9 +80,14 @@ def find(root: Path, dataset: str = "auto") -> Found:
         return fits[0]
     if named:  # its loader knows best what is missing
         return Found(root, named, "it was named")
+    if not root.is_dir():
+        raise DataError(
+            f"{shown(root)}: in no layout that is known",
+            hint="'macnn data layouts' shows them; a CSV manifest always works",
+        )
     raise DataError(
-        f"{shown(root)}: in no layout that is known",
-        hint="'macnn data layouts' shows them; a CSV manifest always works",
+        f"{shown(root)}: in no layout that is known, {lacks(root)}",
+        hint="make one folder per class, at least two; 'macnn data layouts' shows other ways",
     )
 
 

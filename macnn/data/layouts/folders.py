@@ -36,6 +36,15 @@ def recognise(root: Path) -> str | None:
     return f"it holds {count} folders of images" if count > 1 else None
 
 
+def lacks(root: Path) -> str:
+    """What keeps a folder from being one of class folders."""
+    if classes := _classes(root):
+        return f"only one folder in it holds images ('{shown(classes[0])}')"
+    if loose := len(images(root)):
+        return f"{counted(loose, 'image')} in it, but no folder holds any"
+    return "no folder in it holds images"
+
+
 def read_folders(root: Path) -> ImageSet:
     """Read class folders; classes are sorted by name. Without split folders all is training.
 

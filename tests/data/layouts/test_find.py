@@ -55,8 +55,24 @@ def test_two_data_sets_in_one_folder_are_refused(tmp_path):
 def test_nothing_there_and_nothing_known_are_refused(tmp_path):
     with pytest.raises(DataError, match="no such folder; --data takes"):
         find(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").write_text("")
     with pytest.raises(DataError, match="in no layout that is known; 'macnn data layouts'"):
+        find(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize(
+    ("files", "lack"),
+    [
+        ([], "no folder in it holds images"),
+        (["a.jpg", "b.jpg"], "2 images in it, but no folder holds any"),
+        (["wren/a.jpg"], r"only one folder in it holds images \('wren'\)"),
+    ],
+)
+def test_where_nothing_fits_it_is_said_what_class_folders_lack(tmp_path, write_images, files, lack):
+    write_images(tmp_path, files)
+    with pytest.raises(DataError, match=f"is known, {lack}; make one folder per class") as refused:
         find(tmp_path)
+    assert "'macnn data layouts'" in str(refused.value)
 
 
 def test_a_named_layout_says_what_is_missing(tmp_path):
