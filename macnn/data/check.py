@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from macnn.data.duplicates import fingerprint, lookalikes
 from macnn.data.images import decode, quiet
-from macnn.data.layouts import Found, find
+from macnn.data.layouts import Found, files, find
 from macnn.data.names import counted, shown
 from macnn.data.samples import SPLITS, ImageSet, Sample
 from macnn.data.threads import mapped
@@ -108,7 +108,7 @@ def check(root: Path, dataset: str = "auto", listen: Listener = silent) -> Repor
         *(finding for sample, fact in pairs for finding in _wrong(sample, fact, images)),
         *_duplicates(pairs, images),
         *_links(images),
-        *_strays(samples),
+        *_strays(images),
     ]
     return Report(found, images, tuple(findings))
 
@@ -198,11 +198,15 @@ def _links(images: ImageSet) -> Iterator[Finding]:
             )
 
 
-def _strays(samples: Sequence[Sample]) -> Iterator[Finding]:
-    """Files beside the images that belong to no sample."""
+def _strays(images: ImageSet) -> Iterator[Finding]:
+    """Files beside the images, or above class folders, that belong to no sample."""
     listed: dict[Path, set[str]] = {}
-    for sample in samples:
+    for sample in images.samples:
         listed.setdefault(sample.path.parent, set()).add(sample.path.name)
+    if images.layout == "folders":  # elsewhere annotations lie above the images
+        for above in {images.root, *(folder.parent for folder in listed)}:
+            inside = {entry.name for entry in above.iterdir() if entry.is_dir()}
+            listed[above] = inside.union(files.images(above))  # these are in the notes
     for folder, names in sorted(listed.items()):
         if not folder.is_dir():
             continue

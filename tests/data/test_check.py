@@ -145,6 +145,24 @@ def test_small_images_stray_files_and_links_to_elsewhere_are_mentioned(birds_cop
     assert findings["stray"].path == str(first.parent)
 
 
+@pytest.mark.parametrize("splits", [("train", "test"), ("",)])
+def test_stray_files_above_class_folders_are_mentioned(tmp_path, splits):
+    places = {tmp_path, *(tmp_path / split for split in splits)}
+    for split in splits:
+        for name in ("wren", "robin", ".hidden"):
+            (tmp_path / split / name).mkdir(parents=True)
+            picture = Image.effect_noise((8, 8), 120).resize((50, 40))
+            picture.save(tmp_path / split / name / "0.png")
+    for place in places:
+        (place / "notes.txt").write_text("mine")
+        Image.effect_noise((50, 40), 120).save(place / "loose.png")
+    report = check(tmp_path)
+    assert [(f.kind, f.path, f.text) for f in report.findings] == [
+        ("stray", str(place), "1 file of no sample: notes.txt") for place in sorted(places)
+    ]
+    assert sum("outside class folders" in n for n in report.images.notes) == len(places)
+
+
 def test_a_listed_image_that_is_not_there_stops_training(birds_copy):
     first_image(birds_copy).unlink()
     report = check(birds_copy)
