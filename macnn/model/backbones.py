@@ -20,6 +20,8 @@ from macnn.model.weights import load_into, read_weights
 
 TINY = "tiny"
 FEATURES = "features"
+# PyTorch's words for an image that ends before the layers do, of pooling and of convolutions.
+NO_ROOM = ("Output size is too small", "Kernel size can't be greater than actual input size")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -72,15 +74,23 @@ class Backbone(nn.Module):
         """C, H, W of the feature map for square images of `image_size` pixels.
 
         Raises:
-            UsageError: the output is no spatial map at this size.
+            UsageError: the size is too small, or the output no spatial map at it.
         """
         was_training = self.training
         self.eval()
         probe = torch.zeros(
             1, 3, image_size, image_size, dtype=torch.uint8, device=self.mean.device
         )
-        shape = self(probe).shape
-        self.train(was_training)
+        try:
+            shape = self(probe).shape
+        except RuntimeError as error:
+            if not any(words in str(error) for words in NO_ROOM):
+                raise
+            raise UsageError(
+                f"{image_size} px are too small for the backbone", hint="pass a larger --img-size"
+            ) from None
+        finally:
+            self.train(was_training)
         if len(shape) != 4 or shape[2] * shape[3] == 1:
             raise UsageError(
                 f"the backbone's output {tuple(shape)} is no spatial map at {image_size} px",

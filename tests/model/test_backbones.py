@@ -88,6 +88,14 @@ def test_a_network_without_a_spatial_map_is_refused():
         Backbone(BackboneSpec("resnet18", "avgpool")).map_shape(224)
 
 
+@pytest.mark.parametrize("name", ["squeezenet1_0", "convnext_tiny"])
+def test_an_image_that_ends_before_the_layers_do_is_refused(name):
+    backbone = Backbone(BackboneSpec(name))
+    with pytest.raises(UsageError, match=r"16 px are too small.*larger --img-size"):
+        backbone.map_shape(16)
+    assert backbone.training
+
+
 def test_weights_are_never_fetched_or_left_random_silently():
     with pytest.raises(UsageError, match="--weights FILE"):
         build_backbone(BackboneSpec("squeezenet1_0"), None)
