@@ -12,6 +12,7 @@ from macnn.runs.checkpoint import read_checkpoint
 from macnn.training import pretrain_parts, train
 
 PRESET = "demo"
+BIRDS = "birds-seed"
 
 
 def run(output: Path, *, seed: int, overwrite: bool, listen: Listener) -> dict[str, Any]:
@@ -20,11 +21,10 @@ def run(output: Path, *, seed: int, overwrite: bool, listen: Listener) -> dict[s
     The birds are drawn once: a later call with the same folder and seed uses them again.
 
     Raises:
-        MacnnError: the folder is in use, or cannot be written.
+        MacnnError: the folder is in use, not a demo's, or cannot be written.
     """
-    if output.exists() and any(output.iterdir()) and not overwrite:
-        raise UsageError(f"{output}: not empty", hint="pass --overwrite, or another --output")
-    data = output / f"birds-seed{seed}"
+    _check_output(output, overwrite)
+    data = output / f"{BIRDS}{seed}"
     if not data.exists():
         write_birds(data, seed=seed, listen=listen)
 
@@ -56,6 +56,18 @@ def run(output: Path, *, seed: int, overwrite: bool, listen: Listener) -> dict[s
     results = {name: measure(name) for name in ("baseline", "parts")}
     results["macnn"] = measure("macnn", output / "baseline")
     return compare(results)
+
+
+def _check_output(path: Path, overwrite: bool) -> None:
+    """The runs in it look after themselves; here, that none is put among somebody's own files."""
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path}: is a file", hint="--output takes a folder")
+    if path.is_dir() and any(path.iterdir()):
+        if not overwrite:
+            raise UsageError(f"{path}: not empty", hint="pass --overwrite, or another --output")
+        # Birds come first; a demo killed while it drew them leaves them under a hidden name.
+        if not any(f.is_dir() and f.name.lstrip(".").startswith(BIRDS) for f in path.iterdir()):
+            raise UsageError(f"{path}: not a folder of the demo", hint="pass another --output")
 
 
 def compare(results: dict[str, dict[str, Any]]) -> dict[str, Any]:

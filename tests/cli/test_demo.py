@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from macnn import demo
+from macnn.errors import MacnnError
 
 
 @pytest.fixture
@@ -44,3 +45,25 @@ def test_a_used_folder_needs_to_be_given_up(macnn, small, tmp_path):
     code, _, err = macnn("demo", "--output", tmp_path)
     assert code == 2
     assert "--overwrite" in err
+
+
+def test_a_folder_of_other_things_is_never_written_to(macnn, small, tmp_path):
+    (tmp_path / "wren.jpg").touch()
+    (tmp_path / "macnn").mkdir()
+    code, out, err = macnn("demo", "--output", tmp_path, "--overwrite")
+    assert (code, out) == (2, "")
+    assert err == f"macnn: {tmp_path}: not a folder of the demo; pass another --output\n"
+    code, _, err = macnn("demo", "--output", tmp_path / "wren.jpg", "--overwrite")
+    assert code == 2
+    assert "is a file" in err
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["macnn", "wren.jpg"]
+
+
+@pytest.mark.parametrize("left", ["birds-seed1", ".birds-seed0-killed"])
+def test_the_folder_of_a_demo_is_given_up_when_asked(macnn, monkeypatch, tmp_path, left):
+    def begun(*_, **__):
+        raise MacnnError("begun")
+
+    monkeypatch.setattr(demo, "write_birds", begun)
+    (tmp_path / left).mkdir()
+    assert macnn("demo", "--output", tmp_path, "--overwrite") == (1, "", "macnn: begun\n")
