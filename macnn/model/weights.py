@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
@@ -10,6 +9,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from macnn.errors import CheckpointError
+
+_KINDS = "expected .safetensors, or a state dictionary of torch.save"
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
@@ -27,11 +28,14 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             return load_file(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"weights file {file} cannot be read ({reason})",
-            hint="expected .safetensors, or a .pth state dictionary",
+            f"weights file {file} cannot be read ({error})", hint=_KINDS
+        ) from None
+    # PyTorch raises anything on a file that is not its own, and advises to run what is in it.
+    except Exception:
+        raise CheckpointError(
+            f"weights file {file} holds no weights, or is damaged", hint=_KINDS
         ) from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]

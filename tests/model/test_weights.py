@@ -47,6 +47,17 @@ class _Run:
         return (pytest.fail, ("code in a weights file was executed",))
 
 
+@pytest.mark.parametrize("text", ["some notes", "notes", "<!doctype html>", ""])
+def test_a_file_that_is_no_weights_is_refused_without_the_advice_to_run_it(tmp_path, text):
+    (tmp_path / "notes.txt").write_text(text)
+    with pytest.raises(CheckpointError) as refused:
+        read_weights(tmp_path / "notes.txt")
+    assert str(refused.value) == (
+        f"weights file {tmp_path / 'notes.txt'} holds no weights, or is damaged; "
+        "expected .safetensors, or a state dictionary of torch.save"
+    )
+
+
 def test_damaged_files_and_files_with_code_are_refused(tmp_path):
     torch.save({"a": _Run()}, tmp_path / "code.pth")
     (tmp_path / "text.pth").write_text("no weights")
