@@ -25,9 +25,14 @@ def report(
     moved, and runs no network.
     """
     from macnn.config.resolve import read_toml
+    from macnn.errors import UsageError
     from macnn.report import page
 
     config = run / "config.toml"
+    if not config.is_file():
+        raise UsageError(
+            f"{run}: not a run folder of macnn", hint="name the --output of a training with --run"
+        )
     settings = given.resolve((str(config), read_toml(config))).settings
     compared = page.read_baseline(baseline, split) if baseline else None
     file = page.run(run, settings, split=split, baseline=compared)

@@ -35,7 +35,8 @@ def test_eval_writes_the_page_and_report_writes_it_again(macnn, found):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--run", "{here}/nowhere"], 2, "no such"),
+        (["--run", "{here}/nowhere"], 2, "nowhere: not a run folder of macnn; name the --output"),
+        (["--run", "{here}"], 2, "{here}: not a run folder of macnn; name the --output"),
         (["--run", "{found}", "--split", "validation"], 2, "run 'macnn eval --checkpoint"),
         (["--run", "{found}", "--baseline", "{here}"], 2, "not evaluated on the test images"),
     ],
@@ -44,4 +45,4 @@ def test_what_is_missing_is_named_with_its_remedy(macnn, found, tmp_path, argume
     filled = [each.format(found=found, here=tmp_path) for each in arguments]
     left, _, err = macnn("report", *filled)
     assert left == code
-    assert said in err
+    assert said.format(here=tmp_path) in err
