@@ -190,9 +190,20 @@ def _columns(prediction: "Prediction") -> Iterator[tuple[str, str | float | None
 
 
 def _listed(paths: list[str]) -> Iterator[Path]:
-    """The paths given, with the lines of stdin in the place of '-'."""
+    """The paths given, with the lines of stdin in the place of '-'.
+
+    Raises:
+        DataError: a path that was typed and is not there; one of a list is left to be skipped.
+    """
+    from macnn.data.names import shown
+    from macnn.errors import DataError
+
     for path in paths:
         if path != STDIN:
+            if not os.path.lexists(path):
+                raise DataError(
+                    f"{shown(path)}: no such file or folder", hint="name pictures, or a folder"
+                )
             yield Path(path)
             continue
         for line in sys.stdin.buffer:

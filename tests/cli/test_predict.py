@@ -138,5 +138,15 @@ def test_what_cannot_be_predicted_with_or_on_is_named(macnn, trained, birds, tmp
     assert "holds no picture" in err
     code, _, err = macnn("predict", "--checkpoint", trained("macnn"), tmp_path / "none.jpg")
     assert code == DATA
-    assert "none.jpg: no such image" in err
-    assert "1 of 1 pictures could not be read" in err
+    assert (
+        err == f"macnn: {tmp_path}/none.jpg: no such file or folder; name pictures, or a folder\n"
+    )
+
+
+def test_a_missing_picture_of_a_list_is_named_and_skipped(macnn, trained, birds, monkeypatch):
+    listed = f"nowhere.jpg\n{next(birds.glob('images/*/*'))}\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed.encode())))
+    code, out, err = macnn("predict", "--checkpoint", trained("macnn"), "-", "--json")
+    assert (code, len(lines(out))) == (DATA, 1)
+    assert "nowhere.jpg: no such image" in err
+    assert "1 of 2 pictures could not be read" in err
