@@ -83,7 +83,10 @@ def run() -> None:
         _complain(str(error))
         code = error.exit_code
     except TyperUsageError as error:
-        _complain(error.format_message())  # type: ignore[attr-defined]
+        if said := error.format_message():  # type: ignore[attr-defined]
+            _complain(
+                said
+            )  # without arguments the help has been shown, and there is nothing to say
         code = USAGE
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")

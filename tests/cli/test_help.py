@@ -50,5 +50,12 @@ def test_every_command_explains_itself(macnn, command):
     assert "Usage: macnn" in out
 
 
+@pytest.mark.parametrize("group", [[], ["data"], ["config"], ["bench"]], ids=" ".join)
+def test_without_arguments_the_help_is_all_that_is_shown(macnn, group):
+    code, out, err = macnn(*group)
+    assert (code, err) == (2, "")
+    assert "Usage: macnn" in out
+
+
 def test_the_version_is_printed(macnn):
     assert macnn("--version") == (0, f"macnn {__version__}\n", "")
