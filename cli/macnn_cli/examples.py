@@ -24,7 +24,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         (
             "The baseline to compare with: the same budget, no parts",
-            "macnn train --init runs/parts --parts 0 --output runs/baseline",
+            "macnn train --init runs/parts --parts 0 --conv-multiplier 0.1 --output runs/baseline",
         ),
     ),
     "train-part-cnn": (

@@ -10,6 +10,8 @@ import pytest
 import torch
 from torchvision import models
 
+from macnn_cli.examples import EXAMPLES
+
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^    macnn (.*)$", PAGE, re.MULTILINE)
 WRITTEN = re.findall(r"`((?:runs|exported)/[\w./-]+\.\w+)`", PAGE)
@@ -62,3 +64,9 @@ def test_every_command_of_the_tutorial_runs_as_printed(macnn, place):
 def test_the_tutorial_goes_all_the_way():
     used = {command.split()[0] for command in COMMANDS}
     assert {"data", "pretrain-parts", "train", "eval", "predict", "export"} == used
+
+
+def test_the_baseline_is_trained_as_the_help_of_train_shows_it():
+    baseline = [f"macnn {line}" for line in COMMANDS if "--parts 0" in line]
+    assert baseline
+    assert set(baseline) <= {line for _, line in EXAMPLES["train"]}
