@@ -133,7 +133,7 @@ def _name(path: str) -> str:
 
 
 def _option(path: str, field: Any) -> Any:
-    default = "" if field.default is None else f" [default: {field.default}]"
+    default = "" if field.default in (None, "") else f" \\[default: {field.default}]"
     option = typer.Option(
         field.json_schema_extra["flag"],
         help=field.description + default,

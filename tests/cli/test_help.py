@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from macnn import __version__
+from macnn.config.settings import paths
 
 COMMANDS = [
     [],
@@ -55,6 +56,16 @@ def test_without_arguments_the_help_is_all_that_is_shown(macnn, group):
     code, out, err = macnn(*group)
     assert (code, err) == (2, "")
     assert "Usage: macnn" in out
+
+
+def test_help_shows_the_default_of_every_setting_that_has_one(macnn, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    out = macnn("config", "show", "--help")[1]
+    shown = {line.split()[1]: line for line in out.splitlines() if line.startswith("│ --")}
+    for path, field in paths().items():
+        flag = field.json_schema_extra["flag"].split("/")[0]
+        if flag in shown and field.default not in (None, ""):
+            assert f"[default: {field.default}]" in shown[flag], path
 
 
 def test_the_version_is_printed(macnn):
