@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from macnn.config.settings import Settings, paths
+from macnn.data.names import shown
 from macnn.errors import UsageError
 
 PREFIX = "MACNN_"
@@ -164,4 +165,7 @@ def _validated(values: Layer, sources: Mapping[str, str]) -> Settings:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"][:2])
         where = sources.get(path, "")
+        if where == "flag":
+            flag = paths()[path].json_schema_extra["flag"]
+            raise UsageError(f"{flag} {shown(str(first['input']))}: {first['msg']}") from None
         raise UsageError(f"{path} = {first['input']!r} ({where}): {first['msg']}") from None

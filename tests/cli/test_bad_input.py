@@ -72,7 +72,7 @@ def test_weights_of_the_wrong_network(refused, birds, tmp_path):
     [
         (("--weihgts", "x"), ("--weihgts", "--weights")),
         (("--parts", "four"), ("--parts", "integer")),
-        (("--parts", "99"), ("model.parts", "16")),
+        (("--parts", "99"), ("macnn: --parts 99: ", "16")),
         (("--set", "model.prts=3"), ("model.prts", "did you mean 'model.parts'")),
         (("--preset", "demmo"), ("demmo", "choose from")),
         (("--backbone", "resnet5O"), ("resnet5O", "did you mean 'resnet50'")),
