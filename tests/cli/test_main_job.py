@@ -43,8 +43,9 @@ def test_pretrain_train_and_eval_run_on_one_another(macnn, parts, tmp_path):
     assert len(result["classification"]["parts"]) == 4
     assert result["images"] == sum(map(sum, result["classification"]["confusion"])) == 16
     assert json.loads((run / "report" / "eval-test.json").read_text()) == result
-    assert {"config.toml", "sources.json", "env.json", "classes.json", "metrics.jsonl",
-            "metrics.csv", "summary.json", "status.json", "checkpoints", "report"} == {
+    assert {"config.toml", "sources.json", "env.json", "classes.json", "images.json",
+            "metrics.jsonl", "metrics.csv", "summary.json", "status.json", "checkpoints",
+            "report"} == {
         file.name for file in run.iterdir()
     }  # fmt: skip
 
