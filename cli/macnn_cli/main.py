@@ -83,10 +83,9 @@ def run() -> None:
         _complain(str(error))
         code = error.exit_code
     except TyperUsageError as error:
+        # Without arguments the help has been shown, and there is nothing to say.
         if said := error.format_message():  # type: ignore[attr-defined]
-            _complain(
-                said
-            )  # without arguments the help has been shown, and there is nothing to say
+            _complain(said)
         code = USAGE
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")

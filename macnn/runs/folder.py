@@ -178,13 +178,22 @@ def _delete(entry: Path) -> None:
 
 def finished_summary(path: Path) -> dict[str, Any] | None:
     """The summary of a run that is done, else None."""
+    if _state(path) != "done":
+        return None
     try:
-        if json.loads((path / STATUS).read_text(encoding="utf-8"))["state"] != "done":
-            return None
         summary: dict[str, Any] = json.loads((path / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
     return summary
+
+
+def _state(path: Path) -> str | None:
+    """How a run stands, if its folder says so."""
+    try:
+        state: str = json.loads((path / STATUS).read_text(encoding="utf-8"))["state"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return state
 
 
 def check_output(path: Path | None, overwrite: bool) -> Path:
@@ -213,8 +222,7 @@ def check_output(path: Path | None, overwrite: bool) -> Path:
 
 def _came_to_nothing(run: Path) -> bool:
     """Whether a run ended before its first checkpoint: there is nothing to lose."""
-    state = json.loads((run / STATUS).read_text(encoding="utf-8"))["state"]
-    return state in ("failed", "stopped") and not (run / "checkpoints" / "latest").exists()
+    return _state(run) in ("failed", "stopped") and not (run / "checkpoints" / "latest").exists()
 
 
 def environment() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from macnn.data.names import shown
 from macnn.data.samples import ImageSet
-from macnn.errors import DataError, DiskError
+from macnn.errors import CheckpointError, DataError, DiskError
 from macnn.events import Listener, Notice
 from macnn.files import write_json
 
@@ -35,6 +35,7 @@ def check_same_images(run: Path, images: ImageSet) -> None:
 
     Raises:
         DataError: it trained on other images.
+        CheckpointError: the note is damaged.
     """
     if changed := _changed(run, images):
         raise DataError(
@@ -44,7 +45,11 @@ def check_same_images(run: Path, images: ImageSet) -> None:
 
 
 def warn_of_other_images(run: Path, images: ImageSet, listen: Listener) -> None:
-    """Warn before a measurement if the images of training are others by now."""
+    """Warn before a measurement if the images of training are others by now.
+
+    Raises:
+        CheckpointError: the note is damaged.
+    """
     if changed := _changed(run, images):
         message = (
             f"{shown(images.root)}: other training images than {run} was trained on ({changed}); "
@@ -57,8 +62,14 @@ def _changed(run: Path, images: ImageSet) -> str | None:
     """How many there were and are, if they differ; a run that noted nothing is taken as it is."""
     if not (run / FILE).is_file():
         return None
-    before, now = json.loads((run / FILE).read_text(encoding="utf-8")), _trained_on(images)
-    return None if before == now else f"{before['trained']:,} then, {now['trained']:,} now"
+    now = _trained_on(images)
+    try:
+        before = json.loads((run / FILE).read_text(encoding="utf-8"))
+        return None if before == now else f"{before['trained']:,} then, {now['trained']:,} now"
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CheckpointError(
+            f"{run / FILE}: damaged", hint="delete it to go on without the check it serves"
+        ) from None
 
 
 def _trained_on(images: ImageSet) -> dict[str, Any]:

@@ -73,6 +73,13 @@ def test_a_run_that_failed_before_its_first_checkpoint_is_begun_again(tmp_path):
         check_output(tmp_path, overwrite=False)
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]"])
+def test_a_run_folder_with_a_damaged_status_is_not_taken_without_asking(tmp_path, content):
+    (tmp_path / "status.json").write_text(content)
+    with pytest.raises(UsageError, match="not empty"):
+        check_output(tmp_path, overwrite=False)
+
+
 def test_a_temporary_status_alone_is_an_empty_folder(tmp_path):
     (tmp_path / ".status.json.123").touch()
     check_output(tmp_path, overwrite=False)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from macnn.data.samples import ImageSet, Sample
-from macnn.errors import DataError
+from macnn.errors import CheckpointError, DataError
 from macnn.runs.images import check_same_images, note_images, warn_of_other_images
 
 
@@ -45,3 +45,10 @@ def test_other_training_images_stop_a_run_and_are_named_before_a_measurement(ima
 def test_a_run_that_noted_nothing_is_taken_as_it_is(images, tmp_path):
     check_same_images(tmp_path, images)
     assert not warned(tmp_path, images)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]"])
+def test_a_damaged_note_is_named(images, tmp_path, content):
+    (tmp_path / "images.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"images\.json: damaged; delete it"):
+        check_same_images(tmp_path, images)
