@@ -132,7 +132,8 @@ def _show(found: dict[str, Any]) -> None:
         counts = ", ".join(f"{found['splits'][split]} {split}" for split in splits)
         _say(
             f"{found['images']} images ({counts}), {len(rows)} classes, "
-            f"{len(found['parts'])} parts; {found['unreadable']} images cannot be read"
+            f"{len(found['parts']) or 'no'} annotated landmarks; "
+            f"{found['unreadable']} images cannot be read"
         )
     for note in found["notes"]:
         _say(f"note: {note}")

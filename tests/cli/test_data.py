@@ -51,7 +51,7 @@ def test_every_layout_is_shown_as_a_tree(macnn):
 def test_a_sound_data_set_is_counted_by_class_and_split(macnn, birds):
     code, out, err = macnn("data", "check", birds)
     assert code == 0, err
-    assert "48 images (32 train, 16 test), 16 classes, 4 parts; 0 images cannot be read" in out
+    assert "48 images (32 train, 16 test), 16 classes, 4 annotated landmarks; 0 images" in out
     assert "read as cub, as it holds images.txt" in out
     assert "Checking images: 48 done" in err
 
