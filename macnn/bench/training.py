@@ -102,6 +102,7 @@ class _Bench:
         self.ours = ours(self.network, settings.train, images, scale)
         self.usual = usual(self.network, settings.train)
         self.baseline = ours(self.bare, settings.train, images, scale)
+        self.weight = settings.train.conv_grouping_weight
 
     def phases(self) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
         return [
@@ -218,8 +219,9 @@ class _Bench:
         )
 
     def _loss(self, way: Way, network: Network, batch: Batch) -> Tensor:
-        logits, _ = way.recognise(network.backbone(batch.images))
-        return way.classification_loss(logits, batch.labels)
+        logits, maps = way.recognise(network.backbone(batch.images))
+        loss = way.classification_loss(logits, batch.labels)
+        return loss if maps is None else loss + self.weight * way.grouping_loss(maps)
 
     def _evaluation(self) -> dict[str, Any]:
         self.network.eval()

@@ -129,9 +129,9 @@ class TrainSettings(Section):
         0.5, "--cache-budget", "Share of the free memory or disk that this may take.", gt=0, le=1
     )
     conv_grouping_weight: float = setting(
-        0.0,
+        1.0,
         "--conv-grouping-weight",
-        "Weight of L_cng beside L_cls in the convolution phase.",
+        "Weight of L_cng beside L_cls in the convolution phase; it pushes the maps apart.",
         source="paper: 0",
         ge=0,
     )

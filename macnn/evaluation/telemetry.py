@@ -123,6 +123,6 @@ def collapse_warning(figures: TelemetryFigures) -> str | None:
         return None
     return (
         f"parts are collapsing: two of them peak {figures.peak_distance:.2f} of the map apart on "
-        "average; pass --conv-grouping-weight 1, raise --anchor-weight, lower --conv-multiplier, "
+        "average; raise --conv-grouping-weight or --anchor-weight, lower --conv-multiplier, "
         "or ask for fewer --parts"
     )

@@ -2,7 +2,7 @@
 
 A round is a grouping phase, in which the convolutions are fixed and the grouping layers follow
 L_cng, a convolution phase, in which the grouping layers are fixed and convolutions and classifiers
-follow L_cls, and a validation. The baseline has no grouping phase.
+follow L_cls, the maps held apart by L_cng, and a validation. The baseline has no grouping phase.
 """
 
 from collections.abc import Callable, Iterator
@@ -153,7 +153,7 @@ class Alternation(Trainer):
         self._note("cng", *self._end_of_phase("grouping"))
 
     def _convolution_phase(self) -> None:
-        """Grouping layers fixed: train convolutions and classifiers on L_cls."""
+        """Grouping layers fixed: train convolutions and classifiers on L_cls and L_cng."""
         network = self.network
         network.train()
         with _only(network, network.backbone, network.classifiers):
@@ -162,7 +162,7 @@ class Alternation(Trainer):
         self._note("cls", *self._end_of_phase("convolution"))
 
     def _loss(self, module: nn.Module, batch: Batch) -> Tensor:
-        """L_cls, and what keeps the maps in place meanwhile."""
+        """L_cls, and what keeps the maps apart and in place meanwhile."""
         settings = self.settings
         logits, attention, joint = module(batch.images)
         loss = classification_loss(logits, batch.labels)

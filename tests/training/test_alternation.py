@@ -13,6 +13,7 @@ from macnn.errors import NonFiniteError
 from macnn.model import Network, NetworkSpec
 from macnn.model.backbones import Backbone, BackboneSpec
 from macnn.training.alternation import Alternation
+from macnn.training.losses import grouping_objective
 
 
 def alternation(birds, parts=2, listen=events.silent, after_step=lambda: None, **settings):
@@ -64,6 +65,19 @@ def test_the_convolution_phase_leaves_the_grouping_layers_alone(birds):
     after = [parameters(m) for m in (network.grouping, network.backbone, network.classifiers)]
     assert not any(changed(before[0], after[0]))
     assert all(changed(before[1], after[1]) + changed(before[2], after[2]))
+
+
+def test_the_convolutions_follow_weighted_l_cng_too(birds):
+    losses, gradients = [], []
+    for weight in (0, 2):
+        training = alternation(birds, conv_grouping_weight=weight)
+        network = training.network.eval()
+        (batch,) = training.still.batches([[(0, i) for i in range(16)]])
+        losses.append(training._loss(network, batch))
+        gradients.append(torch.autograd.grad(losses[-1], list(network.backbone.parameters())))
+    grouping = grouping_objective(network(batch.images).attention, training.settings).total
+    assert (losses[1] - losses[0]).item() == pytest.approx(2 * grouping.item(), rel=1e-5)
+    assert all(changed(*gradients))
 
 
 def test_the_baseline_has_convolution_phases_only(birds):
