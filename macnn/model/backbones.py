@@ -4,6 +4,7 @@ A network is cut at a node, its tap: everything after is removed, and the output
 F (B, C, H, W). Parameter names stay torchvision's, so weight files load as they are.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -74,7 +75,7 @@ class Backbone(nn.Module):
         """C, H, W of the feature map for square images of `image_size` pixels.
 
         Raises:
-            UsageError: the size is too small, or the output no spatial map at it.
+            UsageError: the backbone cannot take this size, or its output is no spatial map at it.
         """
         was_training = self.training
         self.eval()
@@ -83,12 +84,15 @@ class Backbone(nn.Module):
         )
         try:
             shape = self(probe).shape
-        except RuntimeError as error:
-            if not any(words in str(error) for words in NO_ROOM):
-                raise
-            raise UsageError(
-                f"{image_size} px are too small for the backbone", hint="pass a larger --img-size"
-            ) from None
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, AssertionError) as error:
+            if any(words in str(error) for words in NO_ROOM):
+                message, hint = "are too small for the backbone", "pass a larger --img-size"
+            else:  # transformers are built for one size
+                message = f"do not fit the backbone ({str(error).splitlines()[0]})"
+                hint = "pass the --img-size it was made for, 224 for most"
+            raise UsageError(f"{image_size} px {message}", hint=hint) from None
         finally:
             self.train(was_training)
         if len(shape) != 4 or shape[2] * shape[3] == 1:
@@ -138,7 +142,9 @@ def _cut(spec: BackboneSpec) -> nn.Module:
             f"backbone '{spec.name}' is neither '{TINY}' nor a torchvision classification network",
             hint=f"did you mean '{close[0]}'?" if close else "see torchvision.models.list_models()",
         )
-    network = models.get_model(spec.name, weights=None)
+    with warnings.catch_warnings():  # two networks speak of an argument that users do not have
+        warnings.filterwarnings("ignore", "The default weight initialization", FutureWarning)
+        network = models.get_model(spec.name, weights=None)
     _, nodes = get_graph_node_names(network, suppress_diff_warning=True)
     tap = spec.tap or _default_tap(network, nodes)
     if not any(node == tap or node.startswith(tap + ".") for node in nodes):

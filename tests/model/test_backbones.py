@@ -96,6 +96,11 @@ def test_an_image_that_ends_before_the_layers_do_is_refused(name):
     assert backbone.training
 
 
+def test_a_size_the_network_was_not_made_for_is_refused():
+    with pytest.raises(UsageError, match=r"64 px do not fit.*--img-size"):
+        Backbone(BackboneSpec("vit_b_16", "encoder")).map_shape(64)
+
+
 def test_weights_are_never_fetched_or_left_random_silently():
     with pytest.raises(UsageError, match="--weights FILE"):
         build_backbone(BackboneSpec("squeezenet1_0"), None)
