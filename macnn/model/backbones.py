@@ -6,8 +6,10 @@ F (B, C, H, W). Parameter names stay torchvision's, so weight files load as they
 
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 
 import torch
@@ -83,7 +85,8 @@ class Backbone(nn.Module):
             1, 3, image_size, image_size, dtype=torch.uint8, device=self.mean.device
         )
         try:
-            shape = self(probe).shape
+            with redirect_stderr(StringIO()):  # torch.fx prints code there when a layer fails
+                shape = self(probe).shape
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, AssertionError) as error:
