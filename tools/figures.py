@@ -40,10 +40,11 @@ def collect(name: str, folders: list[Path]) -> dict[str, Any]:
     read = {n: [_json(f / n / "report" / "eval-test.json") for f in folders] for n in networks}
     pair = {"macnn", "baseline"} <= set(networks)
     settings = [tomllib.loads((f / networks[0] / "config.toml").read_text()) for f in folders]
-    environment = _json(folders[0] / networks[0] / "env.json")
+    known = {n: [_json(f / n / "env.json") for f in folders] for n in networks}
+    environment = known[networks[0]][0]
     return {
         "made_by": f"python tools/figures.py collect {name} {' '.join(map(str, folders))}",
-        "commit": environment["commit"],
+        "commits": {n: sorted({e["commit"] or "-" for e in each}) for n, each in known.items()},
         "python": environment["python"],
         "packages": environment["packages"],
         "seeds": [content["run"]["seed"] for content in settings],

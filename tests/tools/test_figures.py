@@ -74,10 +74,11 @@ def test_figures_are_collected_over_seeds(figures, tmp_path):
         }
         (run / "report" / "eval-test.json").write_text(json.dumps(result))
         (run / "config.toml").write_text(f"[run]\nseed = {seed}\n")
-        known = {"commit": "abc", "python": "3.12", "packages": {}}
+        known = {"commit": f"abc{seed}", "python": "3.12", "packages": {}}
         (run / "env.json").write_text(json.dumps(known))
     found = figures.collect("mine", [tmp_path / "seed0", tmp_path / "seed1"])
     assert found["seeds"] == [0, 1]
+    assert found["commits"] == {"macnn": ["abc0", "abc1"]}
     assert found["macnn"]["accuracy"] == {
         "mean": pytest.approx(0.6),
         "std": pytest.approx(0.1414, abs=1e-4),
