@@ -63,7 +63,7 @@ def _apart(one: Recognition, other: Recognition) -> dict[str, float]:
         "logit": (one.logits - other.logits).abs().max().item(),
         "probability": probabilities.abs().max().item(),
         "other_classes": int((one.logits.argmax(1) != other.logits.argmax(1)).sum()),
-        "other_boxes": int(((one.boxes - other.boxes).abs() > 1e-3).any(dim=2).sum()),
+        "other_boxes": int(((one.boxes - other.boxes).abs() > 0.1).any(dim=2).sum()),
     }
 
 

@@ -223,7 +223,7 @@ def exports(figures: dict[str, Any]) -> str:
         for name, apart in figures["formats"].items()
     ]
     heads = ["", "largest difference of a logit", "other top-1"]
-    return _markdown([*heads, f"boxes elsewhere, of {figures['boxes']}"], rows)
+    return _markdown([*heads, f"boxes over 0.1 px away, of {figures['boxes']}"], rows)
 
 
 def gpu_goals() -> str:

@@ -56,13 +56,25 @@ class CellGrid:
 
 
 def part_centres(attention: Tensor) -> Tensor:
-    """Peak of each attention map (n, N, H, W): (n, N, 2) float32, `(x, y)` in fractions of the map.
+    """Where each part is, finer than a cell: the centre of mass of the 3 x 3 cells about the peak.
 
-    The centre of the peak's cell; ties go to the first cell in row-major order.
+    Args:
+        attention: (n, N, H, W) float32 maps, each summing to 1. Of equal peaks the first counts.
+
+    Returns:
+        (n, N, 2) float32, `(x, y)` in fractions of the map.
     """
     height, width = attention.shape[-2:]
     peaks = channel_peaks(attention)
-    return torch.stack(((peaks.x + 0.5) / width, (peaks.y + 0.5) / height), dim=-1)
+    columns = torch.arange(width, device=attention.device)
+    rows = torch.arange(height, device=attention.device)
+    across = (columns - peaks.x[..., None]).abs() <= 1  # (n, N, W)
+    down = (rows - peaks.y[..., None]).abs() <= 1  # (n, N, H)
+    near = attention * (down[..., None] & across[..., None, :])
+    mass = near.sum(dim=(2, 3))
+    x = (near.sum(dim=2) * (columns + 0.5)).sum(dim=-1) / mass
+    y = (near.sum(dim=3) * (rows + 0.5)).sum(dim=-1) / mass
+    return torch.stack((x / width, y / height), dim=-1)
 
 
 def cell_grid(body: nn.Module, image_size: int, map_size: tuple[int, int]) -> CellGrid:

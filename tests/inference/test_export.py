@@ -19,6 +19,7 @@ from macnn.inference.recogniser import Recognition, open_recogniser
 from macnn.runs.checkpoint import read_checkpoint
 
 TOLERANCE = 1e-4
+PIXELS = 0.01
 
 
 def write(run, output, form="safetensors", *, tolerance=TOLERANCE, overwrite=False):
@@ -54,7 +55,7 @@ def test_an_export_answers_as_the_original_whatever_the_batch(trained, exported,
         assert (got.logits - expected.logits).abs().max() <= TOLERANCE
         assert torch.equal(got.logits.argmax(1), expected.logits.argmax(1))
         assert got.boxes.shape == (count, 0 if kind == "baseline" else 4, 4)
-        assert torch.equal(got.boxes, expected.boxes)
+        torch.testing.assert_close(got.boxes, expected.boxes, rtol=0, atol=PIXELS)
 
 
 ALONE = """
@@ -85,7 +86,7 @@ def test_programs_run_where_neither_this_package_nor_triton_is(trained, exported
     answer = np.load(tmp_path / "answer.npz")
     expected = open_recogniser(read_checkpoint(trained("macnn")))(images)
     assert np.abs(answer["logits"] - expected.logits.numpy()).max() <= TOLERANCE
-    assert np.array_equal(answer["boxes"], expected.boxes.numpy())
+    assert np.abs(answer["boxes"] - expected.boxes.numpy()).max() <= PIXELS
 
 
 def test_a_safetensors_export_predicts_as_its_run(trained, exported, birds):
