@@ -8,6 +8,7 @@ from PIL import Image
 from macnn.data.loaders import Loader
 from macnn.data.samples import ImageSet
 from macnn.model import Model
+from macnn.model.alignment import part_centres
 from macnn.report.grids import Caption, attention_grid
 
 SHOWN = 8  # photographs in a picture
@@ -37,7 +38,13 @@ def draw_parts(network: Model, loader: Loader) -> Image.Image:
         Caption(names[label], guess)
         for label, guess in zip(batch.labels.tolist(), predicted, strict=True)
     ]
-    return attention_grid(batch.images, attention, captions=captions, mean=attention.mean(dim=0))
+    return attention_grid(
+        batch.images,
+        attention,
+        captions=captions,
+        mean=attention.mean(dim=0),
+        centres=network.grid.to_pixels(part_centres(output.attention)) / size,
+    )
 
 
 def _some(images: ImageSet) -> ImageSet:

@@ -25,7 +25,7 @@ class Predictions:
         joint: (n, classes) logits of the joint prediction, None likewise.
         attention: (n, N, H, W) float16 maps; this and all below is None for the baseline, which
             has no parts.
-        centres: (n, N, 2) peaks of the maps, `(x, y)` in pixels of the stored images.
+        centres: (n, N, 2) where the parts are, `(x, y)` in pixels of the stored images.
         owners: (n, keypoints) part that owns each keypoint.
         grid: where in the network input the cells of a map are.
         telemetry: state of the maps; not kept in the file.

@@ -16,7 +16,7 @@ class Parity:
     """How far two models are apart on the same pictures.
 
     logits: largest difference of a logit. boxes: largest difference of a box side, in pixels of
-    the input; one whole cell where a map has two equal peaks and the models choose differently.
+    the input; up to a cell where a map has two equal peaks and the models choose differently.
     batches: sizes of the batches tried.
     """
 

@@ -44,7 +44,7 @@ class Recogniser(nn.Module):
 
 
 class PartRecogniser(Recogniser):
-    """MA-CNN: the joint prediction, and a square around the peak of every map.
+    """MA-CNN: the joint prediction, and a square around the centre of every map.
 
     The global-average-pool baseline is the same with no square; the part CNN has squares of the
     size of its crops.

@@ -33,14 +33,17 @@ def attention_grid(
     *,
     captions: Sequence[Caption] | None = None,
     mean: Tensor | None = None,
+    centres: Tensor | None = None,
 ) -> Image.Image:
-    """One row per photograph: itself with the peaks of all parts, then one overlay per part.
+    """One row per photograph: itself with the centres of all parts, then one overlay per part.
 
     Args:
         images: (n, 3, S, S) uint8, n >= 1.
         attention: (n, N, H, W) maps of any device and floating-point dtype.
         captions: One per photograph, written above it.
         mean: (N, H, W) mean map of each part over these or more images, for a row on top.
+        centres: (n, N, 2) where each part is, `(x, y)` in fractions of the photograph; by default
+            taken from the maps.
 
     Raises:
         ValueError: The shapes do not fit each other.
@@ -60,10 +63,11 @@ def attention_grid(
     if mean is not None:
         checks.shape("mean", mean, tuple(attention.shape[1:]), "one map per part")
         sheet.row([_words("mean attention"), *map(heat, mean, colours)])
-    for row, peaks in enumerate(part_centres(attention).tolist()):
+    points = part_centres(attention) if centres is None else centres
+    for row, of_parts in enumerate(points.tolist()):
         if captions is not None:
             sheet.caption(captions[row])
-        dots = list(zip(colours, peaks, strict=True))
+        dots = list(zip(colours, of_parts, strict=True))
         overlays = map(overlay, [images[row]] * parts, attention[row], colours)
         marked = [mark(seen, [dot]) for seen, dot in zip(overlays, dots, strict=True)]
         sheet.row([mark(photograph(images[row]), dots), *marked])

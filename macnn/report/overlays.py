@@ -1,8 +1,8 @@
 """Photographs seen through an attention map.
 
 Where the map is strong the photograph shows in its own colours, elsewhere it fades into fog; a line
-in the part's colour encloses the upper half of the map's range, and a dot marks its peak. Every map
-is stretched to its full range, so that a flat one shows its shape too: strength compares places
+in the part's colour encloses the upper half of the map's range, and a dot marks its centre. Every
+map is stretched to its full range, so that a flat one shows its shape too: strength compares places
 within one map, not maps with each other.
 """
 

@@ -47,7 +47,7 @@ class Album:
 
     def marked(self, place: int) -> str:
         """A photograph with a dot where each part looks."""
-        dots = [(part_colour(i), peak) for i, peak in enumerate(self._peaks(place))]
+        dots = [(part_colour(i), point) for i, point in enumerate(self._centres(place))]
         return jpeg(mark(photograph(self._view(place)), dots))
 
     def overlays(self, place: int) -> list[str]:
@@ -80,13 +80,19 @@ class Album:
     def _view(self, place: int) -> Tensor:
         return through(self._geometry, self._stored(place))[0]
 
-    def _maps(self, place: int) -> Tensor:
+    def _cells(self, place: int) -> Tensor:
+        """The maps (1, N, H, W) of an image, cell by cell."""
         assert self._predictions.attention is not None
-        return self._resampled(self._predictions.attention[place : place + 1].float())[0]
+        return self._predictions.attention[place : place + 1].float()
 
-    def _peaks(self, place: int) -> Sequence[Sequence[float]]:
-        peaks: list[list[float]] = part_centres(self._maps(place)[None])[0].tolist()
-        return peaks
+    def _maps(self, place: int) -> Tensor:
+        return self._resampled(self._cells(place))[0]
+
+    def _centres(self, place: int) -> Sequence[Sequence[float]]:
+        assert self._predictions.grid is not None
+        pixels = self._predictions.grid.to_pixels(part_centres(self._cells(place))[0])
+        points: list[list[float]] = (pixels / self._image_size).tolist()
+        return points
 
     def _resampled(self, maps: Tensor) -> Tensor:
         assert self._predictions.grid is not None
