@@ -79,7 +79,7 @@ def macnn(monkeypatch, capsys):
 def _material(variable):
     path = os.environ.get(variable)
     if not path:
-        pytest.skip(f"{variable} is not set: no real material to test on")
+        pytest.skip(f"needs photographs and weights of others: set {variable}, see CONTRIBUTING.md")
     return Path(path)
 
 

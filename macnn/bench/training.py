@@ -221,7 +221,9 @@ class _Bench:
     def _loss(self, way: Way, network: Network, batch: Batch) -> Tensor:
         logits, maps = way.recognise(network.backbone(batch.images))
         loss = way.classification_loss(logits, batch.labels)
-        return loss if maps is None else loss + self.weight * way.grouping_loss(maps)
+        if maps is None or self.weight == 0:
+            return loss
+        return loss + self.weight * way.grouping_loss(maps)
 
     def _evaluation(self) -> dict[str, Any]:
         self.network.eval()

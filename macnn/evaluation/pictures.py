@@ -38,13 +38,9 @@ def draw_parts(network: Model, loader: Loader) -> Image.Image:
         Caption(names[label], guess)
         for label, guess in zip(batch.labels.tolist(), predicted, strict=True)
     ]
-    return attention_grid(
-        batch.images,
-        attention,
-        captions=captions,
-        mean=attention.mean(dim=0),
-        centres=network.grid.to_pixels(part_centres(output.attention)) / size,
-    )
+    centres = network.grid.to_pixels(part_centres(output.attention)) / size
+    mean = attention.mean(dim=0)
+    return attention_grid(batch.images, attention, centres, captions=captions, mean=mean)
 
 
 def _some(images: ImageSet) -> ImageSet:

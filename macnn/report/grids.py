@@ -10,7 +10,6 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from macnn.model.alignment import part_centres
 from macnn.report.overlays import TILE, heat, mark, overlay, photograph
 from macnn.report.style import INK, RIGHT, WRONG, part_colour, readable
 from macnn_kernels import checks
@@ -30,20 +29,19 @@ class Caption:
 def attention_grid(
     images: Tensor,
     attention: Tensor,
+    centres: Tensor,
     *,
     captions: Sequence[Caption] | None = None,
     mean: Tensor | None = None,
-    centres: Tensor | None = None,
 ) -> Image.Image:
     """One row per photograph: itself with the centres of all parts, then one overlay per part.
 
     Args:
         images: (n, 3, S, S) uint8, n >= 1.
         attention: (n, N, H, W) maps of any device and floating-point dtype.
+        centres: (n, N, 2) where each part is, `(x, y)` in fractions of the photograph.
         captions: One per photograph, written above it.
         mean: (N, H, W) mean map of each part over these or more images, for a row on top.
-        centres: (n, N, 2) where each part is, `(x, y)` in fractions of the photograph; by default
-            taken from the maps.
 
     Raises:
         ValueError: The shapes do not fit each other.
@@ -52,6 +50,7 @@ def attention_grid(
     checks.rank("images", images, "n, 3, S, S")
     rows, parts = max(len(attention), 1), attention.shape[1]
     checks.shape("images", images, (rows, 3, *images.shape[-1:] * 2), "one per row of attention")
+    checks.shape("centres", centres, (rows, parts, 2), "one point per map")
     if images.dtype != torch.uint8:
         raise ValueError(f"images: expected uint8, got {checks.describe(images)}")
     if captions is not None and len(captions) != rows:
@@ -63,8 +62,7 @@ def attention_grid(
     if mean is not None:
         checks.shape("mean", mean, tuple(attention.shape[1:]), "one map per part")
         sheet.row([_words("mean attention"), *map(heat, mean, colours)])
-    points = part_centres(attention) if centres is None else centres
-    for row, of_parts in enumerate(points.tolist()):
+    for row, of_parts in enumerate(centres.tolist()):
         if captions is not None:
             sheet.caption(captions[row])
         dots = list(zip(colours, of_parts, strict=True))

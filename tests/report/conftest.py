@@ -106,7 +106,7 @@ def html(run_of):
 def browser(tmp_path_factory):
     """A headless Chromium."""
     if CHROMIUM is None:
-        pytest.skip("no chromium is installed to look at the page with")
+        pytest.skip("looks at the page in a browser: install chromium")
     with Browser(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
 
