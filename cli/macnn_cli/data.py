@@ -151,6 +151,6 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _say(text: str) -> None:
-    from macnn.data.names import shown
+    from macnn.text import shown
 
     out.print(shown(text), highlight=False, markup=False)

@@ -158,7 +158,7 @@ class Table:
 
     def add(self, prediction: "Prediction") -> None:
         """Keep one prediction."""
-        from macnn.data.names import shown
+        from macnn.text import shown
 
         classes = prediction.classes  # names may hold what rich takes for markup
         boxes = [f"{b.x:.0f} {b.y:.0f} {b.width:.0f} {b.height:.0f}" for b in prediction.parts]
@@ -195,8 +195,8 @@ def _listed(paths: list[str]) -> Iterator[Path]:
     Raises:
         DataError: a path that was typed and is not there; one of a list is left to be skipped.
     """
-    from macnn.data.names import shown
     from macnn.errors import DataError
+    from macnn.text import shown
 
     for path in paths:
         if path != STDIN:

@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from macnn.config.settings import Settings, paths
-from macnn.data.names import shown
 from macnn.errors import UsageError
+from macnn.text import shown
 
 PREFIX = "MACNN_"
 Layer = Mapping[str, Any]  # dotted path -> value

@@ -20,12 +20,12 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as v2f
 
 from macnn.data.images import LEAVE_OUT, decode, quiet, skippable
-from macnn.data.names import shown
 from macnn.data.samples import ImageSet, Sample
 from macnn.data.threads import mapped
 from macnn.errors import DataError, DiskError, UsageError
 from macnn.events import Listener, silent, track
 from macnn.files import sync, write_json
+from macnn.text import shown
 
 INDEX, PIXELS = "index.json", "pixels.bin"
 VERSION = 1

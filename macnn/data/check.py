@@ -12,11 +12,11 @@ from torch import Tensor
 from macnn.data.duplicates import fingerprint, lookalikes
 from macnn.data.images import decode, quiet
 from macnn.data.layouts import Found, files, find
-from macnn.data.names import counted, shown
 from macnn.data.samples import SPLITS, ImageSet, Sample
 from macnn.data.threads import mapped
 from macnn.errors import DataError
 from macnn.events import Listener, silent, track
+from macnn.text import counted, shown
 
 SMALL = 32  # pixels; below this the shorter side holds no parts
 SLACK = 1.0  # pixels that a box or part may lie outside: annotators round

@@ -11,8 +11,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as v2f
 
-from macnn.data.names import shown
 from macnn.errors import DataError
+from macnn.text import shown
 
 MAX_PIXELS = 100_000_000  # checked before decoding: a small file can claim to be huge
 # What a file may hold, whatever its name says. Pillow knows formats that run other programs.

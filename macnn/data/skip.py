@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from macnn.data.cache import Cache
 from macnn.data.images import decode, quiet
-from macnn.data.names import shown
 from macnn.data.samples import BadImage, ImageSet, Sample
 from macnn.data.threads import mapped
 from macnn.errors import DataError
 from macnn.events import Listener, Notice, track
+from macnn.text import shown
 
 
 def skip_bad(

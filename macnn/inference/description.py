@@ -6,9 +6,9 @@ from typing import Any
 
 from macnn import __version__
 from macnn.errors import CheckpointError
-from macnn.files import sha256
 from macnn.inference.preprocessing import preprocessing
 from macnn.inference.recogniser import Recogniser
+from macnn.reading import sha256
 from macnn.runs.checkpoint import Checkpoint
 
 DESCRIPTION = "model.json"
@@ -26,7 +26,7 @@ def describe(
         "macnn": __version__,
         "file": file.name,
         "file_format": file_format,
-        "sha256": sha256(file),
+        "sha256": sha256(file, CheckpointError),
         "kind": checkpoint.kind,
         "step": checkpoint.step,
         "classes": list(checkpoint.class_names),
@@ -63,7 +63,7 @@ def read_export(folder: Path) -> Checkpoint:
                 f"{folder}: exported as {content['file_format']}, which runs without macnn",
                 hint="its README.md says how; macnn loads run folders and safetensors exports",
             )
-        if sha256(folder / content["file"]) != content["sha256"]:
+        if sha256(folder / content["file"], CheckpointError) != content["sha256"]:
             raise CheckpointError(
                 f"{folder / content['file']}: damaged (SHA-256)", hint="export again"
             )

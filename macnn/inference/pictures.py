@@ -13,9 +13,10 @@ from torchvision.transforms.v2 import functional as v2f
 
 from macnn.data.images import read_image
 from macnn.data.loaders import through
-from macnn.data.names import SUFFIXES, shown
+from macnn.data.names import SUFFIXES
 from macnn.errors import DataError
 from macnn.inference.results import Unreadable
+from macnn.text import shown
 
 Picture = str | Path | Image.Image | Tensor
 """A file, a Pillow image, or a uint8 RGB tensor (3, H, W)."""

@@ -25,7 +25,8 @@ from torch import Tensor
 
 from macnn.config.resolve import flatten
 from macnn.errors import CheckpointError, DiskError
-from macnn.files import sha256, sync, write_json, write_text
+from macnn.files import sync, write_json, write_text
+from macnn.reading import sha256
 
 Kind = Literal["survey", "parts", "macnn", "baseline", "part-cnn"]
 FORMAT = 2  # 1 had no progress
@@ -102,7 +103,7 @@ def write_checkpoint(
             save_file(contiguous, temporary / f"{name}.safetensors")
         write_json(temporary / "checkpoint.json", content)
         files = {
-            file.name: {"sha256": sha256(file), "bytes": file.stat().st_size}
+            file.name: {"sha256": sha256(file, CheckpointError), "bytes": file.stat().st_size}
             for file in sorted(temporary.iterdir())
         }
         write_json(temporary / "manifest.json", {"files": files, "sha256": _seal(files)})
@@ -194,7 +195,7 @@ def _verified(folder: Path) -> dict[str, Any]:
         file = folder / name
         if not file.is_file() or file.stat().st_size != expected["bytes"]:
             raise CheckpointError(f"{file}: missing or truncated")
-        if sha256(file) != expected["sha256"]:
+        if sha256(file, CheckpointError) != expected["sha256"]:
             raise CheckpointError(f"{file}: damaged (SHA-256)")
     content = _json(folder / "checkpoint.json")
     if content.get("format") != FORMAT or content.get("kind") not in get_args(Kind):

@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from macnn.data.names import shown
 from macnn.data.samples import ImageSet
 from macnn.errors import CheckpointError, DataError, DiskError
 from macnn.events import Listener, Notice
 from macnn.files import write_json
+from macnn.text import shown
 
 FILE = "images.json"
 

@@ -12,7 +12,6 @@ from macnn.config import Settings
 from macnn.data.cache import Cache, open_cache
 from macnn.data.layouts import open_data_set
 from macnn.data.loaders import Loader, Photographs
-from macnn.data.names import shown
 from macnn.data.samples import ImageSet
 from macnn.data.skip import skip_bad
 from macnn.data.splits import complete
@@ -20,6 +19,7 @@ from macnn.data.transforms import Augment, geometry
 from macnn.errors import DataError, UsageError
 from macnn.events import Listener, silent
 from macnn.model.backbones import Backbone
+from macnn.text import shown
 from macnn_kernels import backend
 
 M = TypeVar("M", bound=nn.Module)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from macnn.data.layouts.files import lines, number
 from macnn.data.layouts.layout import Layout, assemble, need
-from macnn.data.names import shown
 from macnn.data.samples import Box, ImageSet, Sample, Split
 from macnn.errors import DataError
+from macnn.text import shown
 
 LEVELS = {"variant": "variants", "family": "families", "manufacturer": "manufacturers"}
 TREE = """\

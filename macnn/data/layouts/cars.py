@@ -12,9 +12,9 @@ import numpy as np
 
 from macnn.data.layouts.files import read_mat
 from macnn.data.layouts.layout import Layout, assemble, from_one
-from macnn.data.names import shown
 from macnn.data.samples import Box, ImageSet, Sample, Split
 from macnn.errors import DataError
+from macnn.text import shown
 
 META, COMBINED = "cars_meta.mat", "cars_annos.mat"
 TRAIN, TEST, UNLABELLED = (

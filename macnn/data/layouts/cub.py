@@ -9,9 +9,9 @@ from pathlib import Path
 
 from macnn.data.layouts.files import lines, number
 from macnn.data.layouts.layout import Layout, assemble, need
-from macnn.data.names import counted, shown
 from macnn.data.samples import Box, ImageSet, Sample
 from macnn.errors import DataError
+from macnn.text import counted, shown
 
 REQUIRED = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
 TREE = """\

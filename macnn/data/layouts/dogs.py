@@ -7,9 +7,9 @@ import numpy as np
 
 from macnn.data.layouts.files import read_mat
 from macnn.data.layouts.layout import Layout, assemble, from_one, need
-from macnn.data.names import shown
 from macnn.data.samples import Box, ImageSet, Sample, Split
 from macnn.errors import DataError
+from macnn.text import shown
 
 LISTS: dict[str, Split] = {"train_list.mat": "train", "test_list.mat": "test"}
 TREE = """\

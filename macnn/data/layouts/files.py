@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from macnn.data.names import SUFFIXES, shown
+from macnn.data.names import SUFFIXES
 from macnn.errors import DataError
+from macnn.text import shown
 
 _HIDDEN = (".", "@", "__MACOSX")  # what file managers and servers leave behind
 

@@ -14,10 +14,10 @@ from macnn.data.layouts.folders import FOLDERS, lacks
 from macnn.data.layouts.layout import Layout
 from macnn.data.layouts.manifest import MANIFEST
 from macnn.data.layouts.pets import PETS
-from macnn.data.names import shown
 from macnn.data.samples import ImageSet
 from macnn.errors import DataError, UsageError
 from macnn.events import Listener, Notice, silent
+from macnn.text import shown
 
 PUBLISHED = (CUB, AIRCRAFT, CARS, FLOWERS, PETS, DOGS)
 COARSER = (FAMILIES, MANUFACTURERS)  # other labels of one data set: only by name

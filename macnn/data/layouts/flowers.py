@@ -6,9 +6,9 @@ import numpy as np
 
 from macnn.data.layouts.files import read_mat
 from macnn.data.layouts.layout import Layout, assemble, from_one, need
-from macnn.data.names import shown
 from macnn.data.samples import ImageSet, Sample, Split
 from macnn.errors import DataError
+from macnn.text import shown
 
 IDS: dict[str, Split] = {"trnid": "train", "valid": "validation", "tstid": "test"}
 TREE = """\

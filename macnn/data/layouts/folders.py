@@ -5,9 +5,9 @@ from pathlib import Path
 
 from macnn.data.layouts.files import folders, holds_images, images
 from macnn.data.layouts.layout import Layout, assemble
-from macnn.data.names import counted, shown
 from macnn.data.samples import ImageSet, Sample, Split
 from macnn.errors import DataError
+from macnn.text import counted, shown
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",

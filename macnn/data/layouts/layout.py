@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from macnn.data.names import counted, shown
 from macnn.data.samples import ImageSet, Sample
 from macnn.errors import DataError
+from macnn.text import counted, shown
 
 
 @dataclass(frozen=True)

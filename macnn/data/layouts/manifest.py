@@ -6,9 +6,9 @@ from pathlib import Path
 
 from macnn.data.layouts.folders import SPLIT_NAMES
 from macnn.data.layouts.layout import Layout, assemble
-from macnn.data.names import shown
 from macnn.data.samples import ImageSet, Sample, Split
 from macnn.errors import DataError
+from macnn.text import shown
 
 TREE = """\
 birds.csv               --data birds.csv, or the folder that holds it

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from macnn.data.layouts.files import lines
 from macnn.data.layouts.layout import Layout, assemble, need
-from macnn.data.names import shown
 from macnn.data.samples import ImageSet, Sample, Split
 from macnn.errors import DataError
+from macnn.text import shown
 
 SPLITS: dict[str, Split] = {"trainval": "train", "test": "test"}
 TREE = """\
