@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 _PREFIX = ".macnn-"
-_TOKEN = 16  # bytes that make a name unguessable
+_TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}(?P<owner>[0-9a-f]{{32}})-[0-9a-f]{{32}}")
 
 
 def new_id() -> str:
     """An identifier that nobody can guess, 32 hexadecimal digits."""
-    return secrets.token_hex(_TOKEN)
+    return secrets.token_hex(16)
 
 
 def write_text(file: Path, text: str, *, owner: str = "") -> None:
@@ -45,10 +45,10 @@ def write_bytes(file: Path, content: bytes, *, owner: str = "") -> None:
         owner: identifier of the run it belongs to, for `clear_leftovers`.
 
     Raises:
-        OSError: it cannot be written, or is a link, or lies in a folder that is one.
+        OSError: it cannot be written, or is a link.
     """
     refuse_link(file)
-    temporary = file.with_name(_temporary_name(owner))
+    temporary = temporary_path(file.parent, owner)
     try:
         with os.fdopen(_create(temporary), "wb") as stream:
             stream.write(content)
@@ -84,6 +84,8 @@ def cut(file: Path, length: int) -> None:
 def whole_folder(final: Path, *, owner: str = "") -> Iterator[Path]:
     """A folder to fill that gets its name when it is whole, or else disappears.
 
+    What lies right in it is synced to disk.
+
     Args:
         final: its name; an empty folder of that name is replaced.
         owner: identifier of the run it belongs to, for `clear_leftovers`.
@@ -93,50 +95,44 @@ def whole_folder(final: Path, *, owner: str = "") -> Iterator[Path]:
     """
     refuse_link(final)
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.parent / _temporary_name(owner)
+    temporary = temporary_path(final.parent, owner)
     temporary.mkdir()
     try:
         yield temporary
-        for entry in (*temporary.rglob("*"), temporary):
-            if not entry.is_symlink():
-                sync(entry)
+        for entry in (*temporary.iterdir(), temporary):
+            sync(entry)
         temporary.rename(final)
         sync(final.parent)
     finally:
         discard_tree(temporary)
 
 
-@contextmanager
-def scratch_folder(parent: Path, *, owner: str = "") -> Iterator[Path]:
-    """A new folder in `parent` for what is deleted again when the block ends.
+def temporary_path(folder: Path, owner: str = "") -> Path:
+    """A name in a folder that nobody can guess, and that tells the run it belongs to."""
+    return folder / f"{_PREFIX}{owner or new_id()}-{new_id()}"
 
-    Raises:
-        OSError: it cannot be made.
-    """
-    temporary = parent / _temporary_name(owner)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-    finally:
-        discard_tree(temporary)
+
+def temporaries(folder: Path, owner: str) -> list[Path]:
+    """What lies in a folder under a `temporary_path` of this owner; nothing in a link."""
+    found = list(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
+    named = [(entry, _TEMPORARY.fullmatch(entry.name)) for entry in found]
+    return [entry for entry, match in named if match and match["owner"] == owner]
 
 
 def discard_tree(folder: Path) -> None:
-    """Delete a folder that this module named, if it is there, and all in it; links as links."""
+    """Delete a folder with a `temporary_path`, if it is there, and all in it; links as links."""
     if not _TEMPORARY.fullmatch(folder.name):
         raise ValueError(f"{folder}: not a temporary folder")
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def clear_leftovers(folders: Iterable[Path], owner: str) -> None:
-    """Delete what a killed process of the run `owner` was writing right below these folders."""
-    for folder in folders:
-        for entry in _entries(folder):
-            if (found := _TEMPORARY.fullmatch(entry.name)) and found["owner"] == owner:
-                if entry.is_dir() and not entry.is_symlink():
-                    discard_tree(entry)
-                else:
-                    entry.unlink(missing_ok=True)
+def clear_leftovers(folder: Path, owner: str) -> None:
+    """Delete what a killed process of the run `owner` was writing right below a folder."""
+    for entry in temporaries(folder, owner):
+        if entry.is_dir() and not entry.is_symlink():
+            discard_tree(entry)
+        else:
+            entry.unlink(missing_ok=True)
 
 
 def discard_files(folder: Path, names: Iterable[str]) -> None:
@@ -175,10 +171,10 @@ def move_files(names: Iterable[str], source: Path, target: Path) -> None:
 
 
 def refuse_link(file: Path) -> None:
-    """Check that neither a file nor its folder is a link that somebody else may have laid.
+    """Check that a file or folder to write is no link that somebody else may have laid.
 
     Raises:
-        OSError: one is.
+        OSError: it is one.
     """
     if file.is_symlink():
         raise OSError(errno.ELOOP, "is a link; delete it, or put the file itself there", str(file))
@@ -191,13 +187,6 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _temporary_name(owner: str) -> str:
-    return f"{_PREFIX}{owner or new_id()}-{new_id()}"
-
-
-_TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}(?P<owner>[0-9a-f]{{32}})-[0-9a-f]{{32}}")
 
 
 def _create(file: Path) -> int:
@@ -216,8 +205,3 @@ def _open_own(file: Path, flags: int) -> int:
         os.close(descriptor)
         raise OSError(errno.EMLINK, "has several names, or is no file; delete it", str(file))
     return descriptor
-
-
-def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder that is one itself; nothing in a link."""
-    return list(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []

@@ -7,7 +7,6 @@ and, where there is one, the field.
 import hashlib
 import os
 import stat
-from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -92,9 +91,10 @@ def parse_json(
         MacnnError: of kind `error`: it is no JSON, or not of this form.
     """
     try:
-        return _adapter(form).validate_json(content, strict=True)
+        parsed: T = TypeAdapter(form).validate_json(content, strict=True)
     except ValidationError as problem:
         raise error(f"{shown(file)}: damaged ({misfit(problem)})", hint=hint) from None
+    return parsed
 
 
 def sha256(file: Path, error: type[MacnnError], *, hint: str | None = None) -> str:
@@ -123,8 +123,3 @@ def misfit(problem: ValidationError) -> str:
     place = ".".join(map(str, first["loc"]))
     said = shown(first["msg"], 200)
     return f"{shown(place, 100)}: {said}" if place else said
-
-
-@cache
-def _adapter(form: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(form)
