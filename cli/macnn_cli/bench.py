@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from macnn_cli.console import listening, out, print_json, print_table
+from macnn_cli.console import listening, print_json, print_line, print_table
 from macnn_cli.options import JSON, QUIET, Given, takes_settings
 
 OUTPUT = Annotated[
@@ -208,11 +208,15 @@ def _show_phases(found: dict[str, Any]) -> None:
     )
     for row in found["phases"]:
         split = ", ".join(f"{name} {1e3 * part:.1f}" for name, part in row["split"].items())
-        out.print(f"A step of {row['phase']} in ms: {split}")
-    out.print(
+        print_line(f"A step of {row['phase']} in ms: {split}")
+    print_line(
         f"Medians of {found['repeats']} steps in turn; CPU threads: "
-        f"{found['environment']['threads']}.\n"
-        "x: how many times faster than that implementation (backbone: global average pooling).\n"
+        f"{found['environment']['threads']}."
+    )
+    print_line(
+        "x: how many times faster than that implementation (backbone: global average pooling)."
+    )
+    print_line(
         f"Waiting for data with {found['workers']} worker(s): "
         f"{100 * found['data']['share']:.0f} % of a convolution epoch."
     )
@@ -226,9 +230,11 @@ def _show(found: dict[str, Any]) -> None:
         ["operator", "ms", "quartiles", *(f"x {name}" for name in rivals), "memory"],
         [_row(row, rivals) for row in found["rows"]],
     )
-    out.print(
-        f"Medians of {found['repeats']} runs; CPU threads: {found['environment']['threads']}.\n"
-        "x: how many times faster than that implementation.\n"
+    print_line(
+        f"Medians of {found['repeats']} runs; CPU threads: {found['environment']['threads']}."
+    )
+    print_line("x: how many times faster than that implementation.")
+    print_line(
         "memory: bytes that must move per second, as a share of the device's copy bandwidth, "
         f"{found['copy_bandwidth'] / 1e9:.1f} GB/s."
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from macnn_cli.console import out, print_json, print_table
+from macnn_cli.console import print_json, print_line, print_table
 from macnn_cli.options import JSON, Given, takes_settings
 
 app = typer.Typer(help="Show and check settings.", no_args_is_help=True)
@@ -39,4 +39,4 @@ def validate(file: Annotated[Path, typer.Argument(help="TOML file of settings.")
     from macnn.config import resolve
 
     resolve(file=file, environ={})
-    out.print(f"{file}: valid", highlight=False, markup=False)
+    print_line(f"{file}: valid")

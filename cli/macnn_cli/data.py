@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from macnn_cli.console import listening, out, print_json, print_table
+from macnn_cli.console import listening, print_json, print_line, print_table
 from macnn_cli.options import JSON, QUIET, Given, takes_settings
 
 SHOWN = 20  # findings of one kind on the terminal, unless they stop a command
@@ -29,8 +28,9 @@ def layouts(*, json: JSON = False) -> None:
         print_json({name: {"title": x.title, "tree": x.tree} for name, x in LAYOUTS.items()})
         return
     for name, layout in LAYOUTS.items():
-        out.print(f"--dataset {name}: {layout.title}", style="bold", highlight=False, markup=False)
-        out.print(layout.tree, highlight=False, markup=False)
+        print_line((f"--dataset {name}: {layout.title}", "bold"))
+        for line in layout.tree.split("\n"):
+            print_line(line)
 
 
 @app.command("check")
@@ -83,11 +83,7 @@ def cache(
     if json:
         print_json({"cache": str(output), **counts})
     else:
-        out.print(
-            f"{output}: {counts['images']:,} images, {counts['bytes'] / 1e6:,.0f} MB",
-            highlight=False,
-            markup=False,
-        )
+        print_line(f"{output}: {counts['images']:,} images, {counts['bytes'] / 1e6:,.0f} MB")
 
 
 @app.command("synth")
@@ -114,43 +110,37 @@ def synth(
             seed=seed,
             listen=listen,
         )
-    out.print(str(output), highlight=False, markup=False)
+    print_line(str(output))
 
 
 def _show(found: dict[str, Any]) -> None:
     """Print what 'data check' found: a table of classes, then sentences."""
     splits = [split for split, count in found["splits"].items() if count]
     rows = [
-        [escape(name), *(str(counts[split]) for split in splits)]
+        [name, *(str(counts[split]) for split in splits)]
         for name, counts in found["classes"].items()
     ]
     if rows:
         total = ["all", *(str(found["splits"][split]) for split in splits)]
         print_table("Images per class", ["class", *splits], [*rows, total])
-    _say(f"{found['root']}: read as {found['layout']}, as {found['why']}")
+    print_line(f"{found['root']}: read as {found['layout']}, as {found['why']}")
     if rows:
         counts = ", ".join(f"{found['splits'][split]} {split}" for split in splits)
-        _say(
+        print_line(
             f"{found['images']} images ({counts}), {len(rows)} classes, "
             f"{len(found['parts']) or 'no'} annotated landmarks; "
             f"{found['unreadable']} images cannot be read"
         )
     for note in found["notes"]:
-        _say(f"note: {note}")
+        print_line(f"note: {note}")
     told: Counter[str] = Counter()
     for finding in found["findings"]:
         kind = finding["kind"]
         told[kind] += 1
         if finding["stops"]:
-            _say(f"stops the command that reads it: {finding['text']}")
+            print_line(f"stops the command that reads it: {finding['text']}")
         elif told[kind] <= SHOWN:
-            _say(f"{kind}: {finding['path']}: {finding['text']}")
+            print_line(f"{kind}: {finding['path']}: {finding['text']}")
     for kind, count in told.items():
         if count > SHOWN and kind != "unreadable":
-            _say(f"{kind}: and {count - SHOWN} more, see --json")
-
-
-def _say(text: str) -> None:
-    from macnn.text import shown
-
-    out.print(shown(text), highlight=False, markup=False)
+            print_line(f"{kind}: and {count - SHOWN} more, see --json")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from macnn_cli.console import listening, out, percent, print_json, print_table
+from macnn_cli.console import listening, percent, print_json, print_line, print_table
 from macnn_cli.options import JSON, OVERWRITE, QUIET
 
 
@@ -45,9 +45,9 @@ def show(result: dict[str, Any]) -> None:
         ["", "accuracy", "PCK 0.1", "crowded"],
         rows,
     )
-    out.print(
+    print_line(
         "PCK 0.1: parts that land within 0.1 of the bird's box of their landmark, one-to-one."
     )
-    out.print("crowded: images in which two parts look at one place.")
-    out.print(f"Where the parts look: {result['picture']}", highlight=False, markup=False)
-    out.print(f"All of it, for a browser: {result['page']}", highlight=False, markup=False)
+    print_line("crowded: images in which two parts look at one place.")
+    print_line(f"Where the parts look: {result['picture']}")
+    print_line(f"All of it, for a browser: {result['page']}")

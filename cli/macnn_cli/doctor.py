@@ -2,7 +2,7 @@
 
 import typer
 
-from macnn_cli.console import listening, out, print_json, print_line
+from macnn_cli.console import listening, print_json, print_line
 from macnn_cli.options import JSON, QUIET, Given, takes_settings
 
 
@@ -26,9 +26,8 @@ def doctor(*, given: Given, json: JSON = False, quiet: QUIET = False) -> None:
         print_json({"ok": well, "findings": found, "environment": environment})
     else:
         for finding in findings:
-            mark = "[green]ok[/green]    " if finding.ok else "[red]broken[/red]"
-            out.print(f"{mark}  [bold]{finding.name}[/bold]: ", end="")
-            print_line(finding.text)
+            mark = ("ok      ", "green") if finding.ok else ("broken  ", "red")
+            print_line(mark, (finding.name, "bold"), f": {finding.text}")
             if finding.remedy:
                 print_line(f"        {finding.remedy}")
     if not well:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from macnn_cli.console import listening, out, percent, print_json, print_table
+from macnn_cli.console import listening, number, percent, print_json, print_line, print_table
 from macnn_cli.options import JSON, QUIET, Given, takes_settings
 
 SPLIT = Annotated[
@@ -72,7 +72,7 @@ def show(result: dict[str, Any]) -> None:
             for name, score in _scores(result)
         ]
         print_table(f"Accuracy: {title}", ["classifier", *columns], rows)
-        out.print(f"calibration error {accuracy['calibration_error']:.3f}")
+        print_line(f"calibration error {accuracy['calibration_error']:.3f}")
     if place := result["localisation"]:
         rows = [
             [f"part {m['part']}", m["landmark"], percent(m["pck10"]), percent(m["pck15"])]
@@ -91,18 +91,18 @@ def show(result: dict[str, Any]) -> None:
         print_table(
             "Best landmark of each part", ["part", "landmark", "region", "within 0.15"], rows
         )
-        out.print(
-            f"keypoint regression error {place['regression_error']:.3f} of the box, "
-            f"NMI {place['nmi']:.3f}, ARI {place['ari']:.3f}"
+        print_line(
+            f"keypoint regression error {number(place['regression_error'], '.3f')} of the box, "
+            f"NMI {number(place['nmi'], '.3f')}, ARI {number(place['ari'], '.3f')}"
         )
     if maps := result["telemetry"]:
-        out.print(
+        print_line(
             f"Dis {_mean(maps['distance_fraction']):.4f} of the squared map, "
             f"Div {_mean(maps['diversity']):.4f}, "
             f"two parts in one place in {percent(maps['shared_peaks'])} of the images"
         )
     for picture in result["files"]:
-        out.print(picture, highlight=False, markup=False)
+        print_line(picture)
 
 
 def _scores(result: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:

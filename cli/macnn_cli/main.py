@@ -21,7 +21,7 @@ from macnn_cli import (
     train,
     train_part_cnn,
 )
-from macnn_cli.console import err
+from macnn_cli.console import complain, print_line, take_any_character
 from macnn_cli.examples import epilog
 
 USAGE, INTERRUPTED = 2, 130
@@ -62,7 +62,7 @@ _give_examples(app)
 
 def _version(asked: bool) -> None:
     if asked:
-        sys.stdout.write(f"macnn {__version__}\n")
+        print_line(f"macnn {__version__}")
         raise typer.Exit
 
 
@@ -77,22 +77,18 @@ def main(
 
 def run() -> None:
     """Entry point: run a command; what goes wrong becomes one line and an exit code."""
+    take_any_character()
     try:
         code = app(prog_name="macnn", standalone_mode=False)
     except MacnnError as error:
-        _complain(str(error))
+        complain(str(error))
         code = error.exit_code
     except TyperUsageError as error:
         # Without arguments the help has been shown, and there is nothing to say.
         if said := error.format_message():  # type: ignore[attr-defined]
-            _complain(said)
+            complain(said)
         code = USAGE
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted")
+        complain("interrupted")
         code = INTERRUPTED
     sys.exit(code or 0)
-
-
-def _complain(text: str) -> None:
-    line = " ".join(text.split())
-    err.print(f"macnn: {line}", highlight=False, markup=False)

@@ -1,19 +1,16 @@
 """`macnn predict`: name what is on pictures, and where the parts are."""
 
-import csv
-import json as codec
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Protocol, TextIO
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
-from rich.markup import escape
 
 from macnn.events import Notice, Progress
-from macnn_cli.console import listening, print_table
+from macnn_cli.console import CsvRows, JsonLines, listening, print_table
 from macnn_cli.options import QUIET, Given, takes_settings
 
 if TYPE_CHECKING:
@@ -76,8 +73,7 @@ def predict(
     pictures = find_pictures(_listed(paths))
     model = load(checkpoint, device=device)
     drawn = OverlayFolder(overlays) if overlays else None
-    # Taken now: a progress bar would divert it to stderr.
-    printer: Printer = (Lines if json else Commas if as_csv else Table)(sys.stdout)
+    printer: Printer = (Lines if json else Commas if as_csv else Table)()
 
     failed = 0
     start = perf_counter()
@@ -120,12 +116,12 @@ class Printer(Protocol):
 class Lines:
     """One JSON object per line, as soon as it is known."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    def __init__(self) -> None:
+        self.lines = JsonLines()
 
     def add(self, prediction: "Prediction") -> None:
         """Print one prediction."""
-        self.stream.write(codec.dumps(prediction.as_json()) + "\n")
+        self.lines.write(prediction.as_json())
 
     def close(self) -> None:
         """Nothing has been held back."""
@@ -134,17 +130,17 @@ class Lines:
 class Commas:
     """One row per picture under a header, as soon as it is known."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self.writer = csv.writer(stream, lineterminator="\n")
+    def __init__(self) -> None:
+        self.rows = CsvRows()
         self.headed = False
 
     def add(self, prediction: "Prediction") -> None:
         """Print one prediction."""
         row = dict(_columns(prediction))
         if not self.headed:
-            self.writer.writerow(row)
+            self.rows.write(row)
             self.headed = True
-        self.writer.writerow(row.values())
+        self.rows.write(row.values())
 
     def close(self) -> None:
         """Nothing has been held back."""
@@ -153,21 +149,19 @@ class Commas:
 class Table:
     """A table for people, at the end."""
 
-    def __init__(self, _: TextIO) -> None:
-        self.rows: list[list[str]] = []
+    def __init__(self) -> None:
+        self.rows: list[list[str | list[str]]] = []
 
     def add(self, prediction: "Prediction") -> None:
         """Keep one prediction."""
-        from macnn.text import shown
-
-        classes = prediction.classes  # names may hold what rich takes for markup
+        classes = prediction.classes
         boxes = [f"{b.x:.0f} {b.y:.0f} {b.width:.0f} {b.height:.0f}" for b in prediction.parts]
         self.rows.append(
             [
-                escape(shown(prediction.source or "")),
-                "\n".join(escape(score.name) for score in classes),
-                "\n".join(f"{100 * score.probability:.1f} %" for score in classes),
-                "\n".join(f"{number}: {box}" for number, box in enumerate(boxes, start=1)),
+                prediction.source or "",
+                [score.name for score in classes],
+                [f"{100 * score.probability:.1f} %" for score in classes],
+                [f"{number}: {box}" for number, box in enumerate(boxes, start=1)],
             ]
         )
 
@@ -196,13 +190,12 @@ def _listed(paths: list[str]) -> Iterator[Path]:
         DataError: a path that was typed and is not there; one of a list is left to be skipped.
     """
     from macnn.errors import DataError
-    from macnn.text import shown
 
     for path in paths:
         if path != STDIN:
             if not os.path.lexists(path):
                 raise DataError(
-                    f"{shown(path)}: no such file or folder", hint="name pictures, or a folder"
+                    f"{path}: no such file or folder", hint="name pictures, or a folder"
                 )
             yield Path(path)
             continue

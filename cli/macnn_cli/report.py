@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from macnn_cli.console import out, print_json
+from macnn_cli.console import print_json, print_line
 from macnn_cli.evaluate import BASELINE, SPLIT
 from macnn_cli.options import JSON, Given, takes_settings
 
@@ -39,4 +39,4 @@ def report(
     if json:
         print_json({"page": str(file)})
     else:
-        out.print(str(file), highlight=False, markup=False)
+        print_line(str(file))
