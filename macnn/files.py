@@ -112,11 +112,11 @@ def temporary_path(folder: Path, owner: str = "") -> Path:
     return folder / f"{_PREFIX}{owner or new_id()}-{new_id()}"
 
 
-def temporaries(folder: Path, owner: str) -> list[Path]:
-    """What lies in a folder under a `temporary_path` of this owner; nothing in a link."""
+def temporaries(folder: Path, owner: str | None = None) -> list[Path]:
+    """What lies in a folder under a `temporary_path`, of this owner if given; nothing in a link."""
     found = list(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
     named = [(entry, _TEMPORARY.fullmatch(entry.name)) for entry in found]
-    return [entry for entry, match in named if match and match["owner"] == owner]
+    return [entry for entry, match in named if match and owner in (None, match["owner"])]
 
 
 def discard_tree(folder: Path) -> None:
@@ -126,8 +126,8 @@ def discard_tree(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def clear_leftovers(folder: Path, owner: str) -> None:
-    """Delete what a killed process of the run `owner` was writing right below a folder."""
+def clear_leftovers(folder: Path, owner: str | None = None) -> None:
+    """Delete `temporaries`: what a killed process was writing."""
     for entry in temporaries(folder, owner):
         if entry.is_dir() and not entry.is_symlink():
             discard_tree(entry)

@@ -54,7 +54,7 @@ def read_bytes(
                 raise error(
                     f"{shown(file)}: {found.st_size:,} bytes, more than {limit:,}", hint=hint
                 )
-            return stream.read(limit)
+            return stream.read(found.st_size)
     except (OSError, ValueError) as problem:  # ValueError: a NUL in its name
         raise error(f"{shown(file)}: {why(problem)}", hint=hint) from None
 

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from macnn.data.synth import write_birds
 from macnn.model import Network, NetworkSpec
 from macnn.model.backbones import BackboneSpec, build_backbone
 from macnn.runs.checkpoint import write_checkpoint
+from macnn.runs.folder import RunFolder
 from macnn_cli.main import run as run_command
 
 
@@ -46,17 +46,19 @@ def trained(tmp_path_factory):
         spec = NetworkSpec("tiny", None, 64, parts, classes, power=8.0, response_scale=2.0)
         network = Network(spec, build_backbone(BackboneSpec("tiny"), None))
         run = tmp_path_factory.mktemp("runs") / kind
-        write_checkpoint(
-            run / "checkpoints",
-            kind,
-            5,
-            {"model": network.state_dict()},
-            network=asdict(spec),
-            class_names=tuple(f"{i:03}.Bird_{i}" for i in range(1, 17)),
-            settings=resolve(
-                flags={"data.root": "birds", "data.image_size": 64}
-            ).settings.model_dump(mode="json"),
-        )
+        settings = resolve(flags={"data.root": "birds", "data.image_size": 64}).settings
+        names = tuple(f"{i:03}.Bird_{i}" for i in range(1, 17))
+        with RunFolder(run, settings, names, overwrite=False) as folder:
+            write_checkpoint(
+                folder.checkpoints,
+                kind,
+                5,
+                {"model": network.state_dict()},
+                run=folder.run_id,
+                network=spec,
+                class_names=names,
+                settings=settings,
+            )
         return run
 
     return write

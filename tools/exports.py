@@ -11,14 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from macnn.config import Settings
 from macnn.events import silent
 from macnn.files import write_json
 from macnn.inference.export import export
 from macnn.inference.formats import FORMATS, Run
 from macnn.inference.recogniser import Recognition, open_recogniser
 from macnn.runs.checkpoint import read_checkpoint
-from macnn.runs.folder import environment
+from macnn.runs.environment import environment
 from macnn.runs.setup import open_images, open_loader
 
 FILE = Path(__file__).parents[1] / "docs" / "figures" / "exports.json"
@@ -28,7 +27,7 @@ SMALL, LARGE = 1, 16  # batches
 def compare(path: Path) -> dict[str, Any]:
     """Export a checkpoint in every format, and run all of them on its test images."""
     checkpoint = read_checkpoint(path)
-    settings = Settings.model_validate(checkpoint.settings)
+    settings = checkpoint.settings
     loader = open_loader(settings, open_images(settings).split("test"))
     images = torch.cat([batch.images for batch in loader.epoch(0)])
     original = open_recogniser(checkpoint).eval()

@@ -14,7 +14,7 @@ from macnn.bench.cases import DTYPES, Case, Shape, cases
 from macnn.bench.clock import Clock, Timing, copy_bandwidth
 from macnn.errors import UsageError
 from macnn.events import Listener, silent, track
-from macnn.runs.folder import environment
+from macnn.runs.environment import environment
 from macnn_kernels import backend
 from macnn_kernels.channel_clusters.op import MAX_CHANNELS
 from macnn_kernels.part_attention.op import MAX_PARTS

@@ -18,7 +18,7 @@ from macnn.bench.clock import Clock
 from macnn.bench.processes import bench_processes
 from macnn.events import Listener, silent, track
 from macnn.model.classifiers import PartClassifiers
-from macnn.runs.folder import environment
+from macnn.runs.environment import environment
 from macnn.training.losses import classification_loss
 from macnn_kernels import channel_peaks, peak_gram
 

@@ -25,7 +25,7 @@ from macnn.data.loaders import Batch, Loader
 from macnn.data.synth import write_birds
 from macnn.events import Listener, silent, track
 from macnn.model import Network
-from macnn.runs.folder import environment
+from macnn.runs.environment import environment
 from macnn.runs.networks import new_network
 from macnn.runs.setup import open_loader, place
 from macnn.training.fixed_features import Kept

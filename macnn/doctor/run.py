@@ -13,7 +13,7 @@ from macnn.doctor.surroundings import look_around
 from macnn.doctor.training import check_training
 from macnn.errors import UsageError
 from macnn.events import Listener, Notice
-from macnn.runs.folder import environment
+from macnn.runs.environment import environment
 from macnn.runs.setup import prepare
 
 

@@ -19,20 +19,21 @@ def model_card(checkpoint: Checkpoint, description: dict[str, Any]) -> str:
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
     )  # Markdown, not HTML: nothing to escape
     template = files("macnn.inference").joinpath("card.md").read_text(encoding="utf-8")
-    root = checkpoint.settings["data"]["root"]
+    root = checkpoint.settings.data.root
+    run = checkpoint.run if checkpoint.in_run else checkpoint.folder
     return environment.from_string(template).render(
         model=description,
         settings=checkpoint.settings,
-        data=Path(root).name if root else "not recorded",
-        run=checkpoint.run.name,
-        commit=_json(checkpoint.run / "env.json").get("commit"),
-        evaluations=_evaluations(checkpoint),
+        data=root.name if root else "not recorded",
+        run=run.name,
+        commit=_json(run / "env.json").get("commit"),
+        evaluations=_evaluations(run, checkpoint.step),
     )
 
 
-def _evaluations(checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    found = map(_json, sorted((checkpoint.run / "report").glob("eval-*.json")))
-    return [each for each in found if each.get("step") == checkpoint.step]
+def _evaluations(run: Path, step: int) -> list[dict[str, Any]]:
+    found = map(_json, sorted((run / "report").glob("eval-*.json")))
+    return [each for each in found if each.get("step") == step]
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -1,13 +1,18 @@
 """`model.json`: what an exported model is, for people and programs that have only its folder."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from macnn import __version__
+from macnn.config import Settings
 from macnn.errors import CheckpointError
 from macnn.inference.preprocessing import preprocessing
 from macnn.inference.recogniser import Recogniser
+from macnn.model import NetworkSpec, PartCNNSpec
 from macnn.reading import sha256
 from macnn.runs.checkpoint import Checkpoint
 
@@ -20,7 +25,7 @@ def describe(
 ) -> dict[str, Any]:
     """Describe a checkpoint as exported to `file`: classes, preprocessing, inputs and outputs."""
     classes, size = len(checkpoint.class_names), recogniser.image_size
-    parts: int = checkpoint.network["parts"]
+    parts = checkpoint.network.parts
     return {
         "format": FORMAT,
         "macnn": __version__,
@@ -45,7 +50,7 @@ def describe(
                 "share_of_the_input": recogniser.box_share,
             },
         },
-        "network": checkpoint.network,
+        "network": asdict(checkpoint.network),
     }
 
 
@@ -71,10 +76,14 @@ def read_export(folder: Path) -> Checkpoint:
             folder=folder,
             kind=content["kind"],
             step=content["step"],
-            network=content["network"],
+            network=TypeAdapter(PartCNNSpec | NetworkSpec).validate_json(
+                json.dumps(content["network"])
+            ),
             class_names=tuple(content["classes"]),
-            settings={"data": {"resize_mode": content["preprocessing"]["resize_mode"]}},
-            progress={},
+            settings=Settings.model_validate(
+                {"data": {"resize_mode": content["preprocessing"]["resize_mode"]}}
+            ),
+            digests={content["file"]: content["sha256"]},
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(

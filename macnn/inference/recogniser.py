@@ -73,7 +73,7 @@ def open_recogniser(checkpoint: Checkpoint) -> Recogniser:
     Raises:
         CheckpointError: the checkpoint holds no classifier, or its tensors do not fit.
     """
-    if not checkpoint.network.get("classes"):
+    if not checkpoint.network.classes:
         raise CheckpointError(
             f"{checkpoint.folder}: a '{checkpoint.kind}' checkpoint cannot name classes yet",
             hint="train it with 'macnn train --init'",

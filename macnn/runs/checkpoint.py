@@ -1,6 +1,6 @@
 """Checkpoints: a folder of safetensors and JSON, whole or not there at all.
 
-    step-N/checkpoint.json     kind, step, network, classes, settings, progress
+    step-N/checkpoint.json     run, kind, step, network, classes, settings, progress
     step-N/<name>.safetensors  named tensors: model, and trainer while training goes on
     step-N/manifest.json       SHA-256 and size of every other file, and of this list
     latest                     the name of the newest one, written last
@@ -11,61 +11,150 @@ A checkpoint is written to a temporary folder, synced to disk, then renamed. It 
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, model_validator
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from macnn.config import Settings
 from macnn.config.resolve import flatten
 from macnn.errors import CheckpointError, DiskError
-from macnn.files import sync, write_json, write_text
-from macnn.reading import sha256
+from macnn.files import discard_files, sync, whole_folder, write_json, write_text
+from macnn.model import NetworkSpec, PartCNNSpec
+from macnn.reading import Document, parse_json, read_bytes, read_json, read_text, sha256
+from macnn.runs.contents import POINTERS, checkpoint_files, step_folders, step_number
+from macnn.runs.identity import RunId, Status, made_here, read_status
+from macnn.tensors import read_tensors
+from macnn.text import shown
 
 Kind = Literal["survey", "parts", "macnn", "baseline", "part-cnn"]
-FORMAT = 2  # 1 had no progress
-POINTERS = ("latest", "best")
+FORMAT = 3  # 2 did not name its run
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ClassName = Annotated[str, Field(min_length=1, max_length=4096)]
+Step = Annotated[int, Field(ge=0, lt=10**18)]
+# What a checkpoint says about the machine it was made on, and decides on no other.
+OF_THE_MACHINE = frozenset(
+    {
+        *("data.root", "data.cache", "data.workers", "model.weights"),
+        *("train.feature_cache", "train.cache_budget", "run.output", "run.device", "run.threads"),
+        *("run.compile", "run.kernels", "run.process_timeout", "run.tensorboard"),
+    }
+)
+
+
+class Progress(Document):
+    """How far a run had come: what it goes on from.
+
+    best: highest validation accuracy so far. metrics_bytes: length of metrics.jsonl. trainer: facts
+    of whoever trains, which knows their form.
+    """
+
+    best: float | None = None
+    metrics_bytes: int = Field(0, ge=0)
+    trainer: dict[str, Any]
+
+
+class _Content(Document):
+    """checkpoint.json."""
+
+    format: Literal[3]
+    run: RunId
+    kind: Kind
+    step: Step
+    network: PartCNNSpec | NetworkSpec
+    class_names: tuple[ClassName, ...]
+    settings: Settings
+    progress: Progress | None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "_Content":
+        network, classes = self.network, len(self.class_names)
+        if (self.kind == "part-cnn") != isinstance(network, PartCNNSpec):
+            raise ValueError(f"kind {self.kind} with another kind's network")
+        if (self.kind == "baseline") != (network.parts == 0):
+            raise ValueError(f"kind {self.kind} with {network.parts} parts")
+        if network.classes != (0 if self.kind in ("survey", "parts") else classes):
+            raise ValueError(f"{classes} class names for {network.classes} classes")
+        return self
+
+
+class _File(Document):
+    sha256: Digest
+    bytes: int = Field(ge=0)
+
+
+class _Manifest(Document):
+    """manifest.json."""
+
+    files: dict[str, _File]
+    sha256: Digest
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint read back: what it is, and how to get at its tensors.
 
-    folder: the checkpoint's own folder. run: the run folder it belongs to.
-    progress: how far the run had come, for it to go on; empty when nothing is left to do.
+    folder: the checkpoint's own folder. digests: SHA-256 of its tensor files by name. progress:
+    how far the run had come, for it to go on; None when nothing is left to do. made_here: whether
+    its run last ran on this machine.
     """
 
     folder: Path
     kind: Kind
     step: int
-    network: dict[str, Any]
+    network: NetworkSpec
     class_names: tuple[str, ...]
-    settings: dict[str, Any]
-    progress: dict[str, Any]
+    settings: Settings
+    digests: Mapping[str, str]
+    progress: Progress | None = None
+    run_id: str = ""
+    in_run: bool = False
+    made_here: bool = False
 
     @property
     def run(self) -> Path:
-        """The run folder."""
+        """The run folder, `checkpoints/step-N` of which it is.
+
+        Raises:
+            CheckpointError: it lies somewhere else.
+        """
+        if not self.in_run:
+            raise CheckpointError(
+                f"{shown(self.folder)}: not in checkpoints/ of its run folder",
+                hint="copy the whole run folder, or begin a new run with it as --init",
+            )
         return self.folder.parent.parent
 
     def layer(self, *sections: str) -> tuple[str, dict[str, Any]]:
-        """Its settings in these sections by dotted path, and a name for them: see `resolve`."""
-        chosen = {section: self.settings[section] for section in sections}
-        return str(self.folder), {k: v for k, v in flatten(chosen).items() if v is not None}
+        """Its settings in these sections by dotted path, and a name for them: see `resolve`.
 
-    def tensors(self, name: str) -> dict[str, Tensor]:
-        """Read the tensors saved under `name`."""
-        return load_file(self.folder / f"{name}.safetensors")
+        What belongs to a machine (paths, devices, processes) is left out unless it is this one.
+        """
+        flat = self.all_settings()[1].items()
+        foreign = frozenset() if self.made_here else OF_THE_MACHINE
+        chosen = {k: v for k, v in flat if k.split(".")[0] in sections and k not in foreign}
+        return str(self.folder), chosen
 
     def all_settings(self) -> tuple[str, dict[str, Any]]:
-        """As `layer`, of all sections."""
-        return self.layer(*self.settings)
+        """As `layer`, of all sections and with all that belongs to the machine."""
+        flat = flatten(self.settings.model_dump(mode="json"))
+        return str(self.folder), {k: v for k, v in flat.items() if v is not None}
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """Read the tensors saved under `name`, "model" or "trainer".
+
+        Raises:
+            CheckpointError: they are not those that were verified.
+        """
+        file = self.folder / f"{name}.safetensors"
+        return read_tensors(file, CheckpointError, sha256=self.digests[file.name])
 
 
 def write_checkpoint(
@@ -74,79 +163,69 @@ def write_checkpoint(
     step: int,
     tensors: Mapping[str, Mapping[str, Tensor]],
     *,
-    network: Mapping[str, Any],
+    run: str,
+    network: NetworkSpec,
     class_names: tuple[str, ...],
-    settings: Mapping[str, Any],
-    progress: Mapping[str, Any] | None = None,
+    settings: Settings,
+    progress: Progress | None = None,
 ) -> Path:
-    """Write `checkpoints`/step-N and point `latest` at it.
+    """Write `checkpoints`/step-N of the run with identifier `run`, and point `latest` at it.
 
     Raises:
         DiskError: the disk is full or the folder cannot be written; what was there stays intact.
     """
     final = checkpoints / f"step-{step}"
-    temporary = checkpoints / f".step-{step}.{os.getpid()}"
     content = {
         "format": FORMAT,
+        "run": run,
         "kind": kind,
         "step": step,
-        "network": dict(network),
+        "network": asdict(network),
         "class_names": list(class_names),
-        "settings": dict(settings),
-        "progress": dict(progress or {}),
+        "settings": settings.model_dump(mode="json"),
+        "progress": progress and progress.model_dump(),
     }
     try:
-        temporary.mkdir(parents=True)
-        _check_space(checkpoints, tensors)
-        for name, group in tensors.items():
-            contiguous = {key: value.detach().contiguous() for key, value in group.items()}
-            save_file(contiguous, temporary / f"{name}.safetensors")
-        write_json(temporary / "checkpoint.json", content)
-        files = {
-            file.name: {"sha256": sha256(file, CheckpointError), "bytes": file.stat().st_size}
-            for file in sorted(temporary.iterdir())
-        }
-        write_json(temporary / "manifest.json", {"files": files, "sha256": _seal(files)})
-        for file in temporary.iterdir():
-            shutil.copymode(temporary / "manifest.json", file)  # safetensors writes for us alone
-            sync(file)
-        sync(temporary)
-        temporary.rename(final)
-        point(checkpoints, "latest", final)
+        with whole_folder(final, owner=run) as folder:
+            _check_space(checkpoints, tensors)
+            for name, group in tensors.items():
+                contiguous = {key: value.detach().contiguous() for key, value in group.items()}
+                save_file(contiguous, folder / f"{name}.safetensors")
+            write_json(folder / "checkpoint.json", content)
+            files = {
+                file.name: {"sha256": sha256(file, DiskError), "bytes": file.stat().st_size}
+                for file in sorted(folder.iterdir())
+            }
+            write_json(folder / "manifest.json", {"files": files, "sha256": _seal(files)})
+            for file in folder.iterdir():  # safetensors writes for us alone
+                shutil.copymode(folder / "manifest.json", file)
+        point(checkpoints, "latest", final, run)
     except (OSError, SafetensorError) as error:
         raise DiskError(f"{final}: cannot be written ({error})") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return final
 
 
-def point(checkpoints: Path, name: str, folder: Path) -> None:
-    """Let `latest` or `best` name a checkpoint."""
-    write_text(checkpoints / name, folder.name)
+def point(checkpoints: Path, name: str, folder: Path, run: str) -> None:
+    """Let `latest` or `best` name a checkpoint of the run with identifier `run`."""
+    write_text(checkpoints / name, folder.name, owner=run)
     sync(checkpoints)
 
 
 def prune(checkpoints: Path, keep: int) -> None:
     """Delete all but the newest `keep` checkpoints and those that `latest` or `best` name."""
-    named = {(checkpoints / p).read_text() for p in POINTERS if (checkpoints / p).is_file()}
+    named = {_pointed(checkpoints / p) for p in POINTERS if (checkpoints / p).is_file()}
     for folder in step_folders(checkpoints)[:-keep]:
-        if folder.name not in named:
-            shutil.rmtree(folder)
-
-
-def step_folders(checkpoints: Path) -> list[Path]:
-    """All checkpoints, oldest first."""
-    folders = [f for f in checkpoints.glob("step-*") if f.name[5:].isdigit()]
-    return sorted(folders, key=lambda folder: int(folder.name[5:]))
+        if folder not in named:
+            discard_files(folder, checkpoint_files(folder))
 
 
 def rewind(checkpoint: Checkpoint) -> None:
-    """Make a checkpoint the newest one: delete what came later."""
-    checkpoints = checkpoint.folder.parent
-    point(checkpoints, "latest", checkpoint.folder)
+    """Make a checkpoint the newest one: delete what its run wrote later."""
+    checkpoints = checkpoint.run / "checkpoints"
+    point(checkpoints, "latest", checkpoint.folder, checkpoint.run_id)
     for folder in step_folders(checkpoints):
-        if int(folder.name[5:]) > checkpoint.step:
-            shutil.rmtree(folder)
+        if (step_number(folder.name) or 0) > checkpoint.step:
+            discard_files(folder, checkpoint_files(folder))
 
 
 def read_checkpoint(path: Path, *kinds: Kind) -> Checkpoint:
@@ -163,44 +242,85 @@ def read_checkpoint(path: Path, *kinds: Kind) -> Checkpoint:
     """
     folder = _locate(path)
     try:
-        content = _verified(folder)
+        content, digests = _verified(folder)
     except CheckpointError as error:
         sound = _newest_sound(folder)
-        hint = f"the newest sound one is {sound}" if sound else "no other one is sound"
+        hint = f"the newest sound one is {shown(sound)}" if sound else "no other one is sound"
         raise CheckpointError(str(error), hint=hint) from None
-    if kinds and content["kind"] not in kinds:
+    if kinds and content.kind not in kinds:
         raise CheckpointError(
-            f"{folder}: a '{content['kind']}' checkpoint, expected {' or '.join(kinds)}",
+            f"{shown(folder)}: a '{content.kind}' checkpoint, expected {' or '.join(kinds)}",
             hint="'macnn pretrain-parts' writes parts, 'macnn train' macnn or baseline, "
             "'macnn train-part-cnn' part-cnn",
         )
+    status = _status_of_run(folder, content)
     return Checkpoint(
         folder=folder,
-        kind=content["kind"],
-        step=content["step"],
-        network=content["network"],
-        class_names=tuple(content["class_names"]),
-        settings=content["settings"],
-        progress=content["progress"],
+        kind=content.kind,
+        step=content.step,
+        network=content.network,
+        class_names=content.class_names,
+        settings=content.settings,
+        digests=digests,
+        progress=content.progress,
+        run_id=content.run,
+        in_run=status is not None,
+        made_here=made_here(status),
     )
 
 
-def _verified(folder: Path) -> dict[str, Any]:
-    """The content of checkpoint.json, once every file is as the manifest says."""
-    manifest = _json(folder / "manifest.json")
-    files = manifest.get("files")
-    if not isinstance(files, dict) or manifest.get("sha256") != _seal(files):
-        raise CheckpointError(f"{folder / 'manifest.json'}: damaged")
-    for name, expected in files.items():
-        file = folder / name
-        if not file.is_file() or file.stat().st_size != expected["bytes"]:
-            raise CheckpointError(f"{file}: missing or truncated")
-        if sha256(file, CheckpointError) != expected["sha256"]:
-            raise CheckpointError(f"{file}: damaged (SHA-256)")
-    content = _json(folder / "checkpoint.json")
-    if content.get("format") != FORMAT or content.get("kind") not in get_args(Kind):
-        raise CheckpointError(f"{folder}: not a checkpoint of this version of macnn")
-    return content
+def _verified(folder: Path) -> tuple[_Content, dict[str, str]]:
+    """The content of checkpoint.json, once every file is as the manifest says; their digests."""
+    manifest = read_json(folder / "manifest.json", _Manifest, CheckpointError)
+    files = {name: file.model_dump() for name, file in manifest.files.items()}
+    if manifest.sha256 != _seal(files):
+        raise CheckpointError(f"{shown(folder / 'manifest.json')}: damaged")
+    described = read_bytes(folder / "checkpoint.json", CheckpointError)
+    if hashlib.sha256(described).hexdigest() != files.get("checkpoint.json", {}).get("sha256"):
+        raise CheckpointError(f"{shown(folder / 'checkpoint.json')}: damaged (SHA-256)")
+    _check_format(described, folder)
+    content = parse_json(described, folder / "checkpoint.json", _Content, CheckpointError)
+    expected = {"checkpoint.json", "model.safetensors"}
+    expected |= {"trainer.safetensors"} if content.progress else set()
+    if set(files) != expected:
+        raise CheckpointError(
+            f"{shown(folder / 'manifest.json')}: damaged, lists {shown(', '.join(sorted(files)))}, "
+            f"expected {', '.join(sorted(expected))}"
+        )
+    for name, listed in files.items():
+        if (size := _size(folder / name)) != listed["bytes"]:
+            what = "missing" if size is None else f"{size:,} bytes, expected {listed['bytes']:,}"
+            raise CheckpointError(f"{shown(folder / name)}: {what}")
+        if sha256(folder / name, CheckpointError) != listed["sha256"]:
+            raise CheckpointError(f"{shown(folder / name)}: damaged (SHA-256)")
+    return content, {name: file["sha256"] for name, file in files.items()}
+
+
+class _Format(Document):
+    format: int
+
+
+def _check_format(content: bytes, folder: Path) -> None:
+    file = folder / "checkpoint.json"
+    if parse_json(content, file, _Format, CheckpointError).format != FORMAT:
+        raise CheckpointError(f"{shown(folder)}: not a checkpoint of this version of macnn")
+
+
+def _size(file: Path) -> int | None:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return None
+
+
+def _status_of_run(folder: Path, content: _Content) -> Status | None:
+    """The status of the run whose checkpoint this is, if it lies in that run's folder."""
+    checkpoints = folder.parent
+    in_place = checkpoints.name == "checkpoints" and step_number(folder.name) == content.step
+    if not in_place or folder.is_symlink() or checkpoints.is_symlink():
+        return None
+    status = read_status(checkpoints.parent)
+    return status if status and status.run == content.run else None
 
 
 def _newest_sound(damaged: Path) -> Path | None:
@@ -213,25 +333,30 @@ def _newest_sound(damaged: Path) -> Path | None:
 
 
 def _locate(path: Path) -> Path:
+    """The folder of the checkpoint that a path means, absolute, for its parents to be its own."""
+    path = path.resolve() if ".." in path.parts else path.absolute()
     for pointer in (path / "checkpoints" / "latest", path / "latest", path):
         if pointer.name in POINTERS and pointer.is_file():
-            return pointer.parent / pointer.read_text(encoding="utf-8", errors="replace").strip()
+            return _pointed(pointer)
+    for folder in reversed(step_folders(path / "checkpoints")):  # killed before it was pointed at
+        return folder
     if (path / "manifest.json").is_file():
         return path
     reason = "holds no checkpoint" if path.is_dir() else "no such folder"
     raise CheckpointError(
-        f"{path}: {reason}", hint="name a run folder, or one of its checkpoints/step-N"
+        f"{shown(path)}: {reason}", hint="name a run folder, or one of its checkpoints/step-N"
     )
 
 
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file}: cannot be read ({error})") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{file}: damaged, expected a JSON object")
-    return content
+def _pointed(pointer: Path) -> Path:
+    """The checkpoint that `latest` or `best` names; it cannot name anything else."""
+    name = read_text(pointer, CheckpointError, limit=100).strip()
+    if step_number(name) is None:
+        raise CheckpointError(
+            f"{shown(pointer)}: names '{shown(name)}', expected step-N",
+            hint="name one of the checkpoints/step-N yourself",
+        )
+    return pointer.parent / name
 
 
 def _check_space(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:

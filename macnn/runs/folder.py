@@ -1,7 +1,4 @@
-"""The folder of a run: settings, environment, metrics, summary, status, checkpoints, pictures.
-
-config.toml sources.json env.json classes.json images.json metrics.jsonl metrics.csv summary.json
-status.json checkpoints/step-N/ report/
+"""The folder of a run, while it is written: settings, environment, metrics, summary, status.
 
 Of several processes the first one writes; to the others a folder is there to read.
 """
@@ -9,32 +6,44 @@ Of several processes the first one writes; to the others a folder is there to re
 import csv
 import io
 import json
-import os
-import platform
-import shutil
-import subprocess
-import sys
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from macnn import __version__, world
+from macnn import world
 from macnn.config import Settings
 from macnn.config.write import to_toml
-from macnn.errors import DiskError, PreemptedError, UsageError
+from macnn.errors import CheckpointError, DiskError, MacnnError, PreemptedError, UsageError
 from macnn.events import Event, Metrics
-from macnn.files import write_json, write_text
+from macnn.files import (
+    append_text,
+    clear_leftovers,
+    cut,
+    discard_files,
+    discard_tree,
+    move_files,
+    new_id,
+    temporaries,
+    temporary_path,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from macnn.reading import LIST_BYTES, read_bytes, read_json, read_text
 from macnn.runs.checkpoint import Checkpoint, rewind
+from macnn.runs.contents import METRICS, own_files, refuse_links, step_folders
+from macnn.runs.environment import environment
+from macnn.runs.identity import ENVIRONMENT, STATUS, State, machine, read_status
 from macnn.stop import Stopped
-
-STATUS = "status.json"
+from macnn.text import csv_cell, shown
 
 
 class RunFolder:
-    """Records a run. As a context manager it marks how the run ended."""
+    """Records a run. As a context manager it marks how the run ended.
+
+    run_id: the identifier that the files of the run have in common.
+    """
 
     def __init__(
         self,
@@ -51,48 +60,83 @@ class RunFolder:
             path: where.
             settings: of the run.
             class_names: of the data.
-            overwrite: give up what the folder holds.
+            overwrite: replace the run that the folder holds. Its files are set aside, and deleted
+                at the first checkpoint of this one; files of others stay.
             resume: its checkpoint to go on from; what came later is deleted.
 
         Raises:
             UsageError: `check_output` refuses the folder.
-            DiskError: it cannot be written.
+            DiskError: it cannot be written, or a link in it leads elsewhere.
         """
         self.path = path
         self.writes = world.rank() == 0
+        self.run_id = ""
+        self._replaces: str | None = None  # the identifier of the run set aside
+        self._aside: Path | None = None
         world.barrier()  # until all processes have looked at what is there
         if self.writes:
             if resume is None:
                 check_output(path, overwrite)
-            try:
+            refuse_links(path)
+            with self._writing(path):
                 if resume is None:
                     self._begin()
-                    write_json(path / "sources.json", settings.sources)
                 else:
-                    self._clear_leftovers()
-                    rewind(resume)
-                    if self._metrics.exists():
-                        os.truncate(self._metrics, resume.progress["metrics_bytes"])
-                write_text(path / "config.toml", to_toml(settings))
-                write_json(path / "env.json", environment())
-                write_json(path / "classes.json", list(class_names))
+                    self._go_on(resume)
+                # Next after the status: together they tell the folder from others.
+                self._write_json(ENVIRONMENT, {"run": self.run_id, **environment()})
+                if resume is None:
+                    self._write_json("sources.json", settings.sources)
+                self._write_json("classes.json", list(class_names))
+                write_text(path / "config.toml", to_toml(settings), owner=self.run_id)
                 self._status("running")
-            except OSError as error:
-                raise DiskError(f"{path}: cannot be written ({error})") from None
         world.barrier()
+        if not self.writes:
+            status = read_status(path)
+            self.run_id = status.run if status else new_id()
 
     def _begin(self) -> None:
-        """Make or empty the folder. The status comes first: it tells the folder from others."""
+        """Make the folder, or make room in that of another run, which stays recognisable."""
+        before = read_status(self.path)
+        self.run_id = new_id()
         self.path.mkdir(parents=True, exist_ok=True)
+        if before is None:
+            clear_leftovers(self.path)
+            self._status("running")
+            return
+        self._replaces = before.run
+        kept = temporaries(self.path, before.replaces) if before.replaces else []
+        if not kept and not step_folders(self.checkpoints):  # nothing to lose
+            self._status("running")
+            self._discard_own()
+            clear_leftovers(self.path, before.run)
+            return
+        self._aside = temporary_path(self.path, before.run)
+        self._aside.mkdir()
+        write_bytes(self._aside / STATUS, read_bytes(self.path / STATUS, CheckpointError))
         self._status("running")
-        for entry in list(self.path.iterdir()):
-            if entry.name != STATUS:
-                _delete(entry)
+        left = [entry for entry in temporaries(self.path, before.run) if entry != self._aside]
+        files = [name for name in own_files(self.path) if name != STATUS]
+        move_files([*files, *(entry.name for entry in (*kept, *left))], self.path, self._aside)
 
-    def _clear_leftovers(self) -> None:
-        """Delete what a killed process was writing: all of it has a name that begins with a dot."""
-        for leftover in list(self.path.rglob(".*")):
-            _delete(leftover)
+    def _go_on(self, resume: Checkpoint) -> None:
+        """Delete what a killed process was writing, and what is later than the checkpoint."""
+        self.run_id = resume.run_id
+        status = read_status(self.path)
+        for owner in filter(None, (resume.run_id, status.replaces if status else None)):
+            for folder in (self.path, self.checkpoints, self.report):
+                clear_leftovers(folder, owner)
+        rewind(resume)
+        if self._metrics.exists():
+            cut(self._metrics, resume.progress.metrics_bytes if resume.progress else 0)
+
+    def settle(self) -> None:
+        """Delete what was set aside: this run has a checkpoint now."""
+        if self._aside is not None:
+            discard_tree(self._aside)
+        if self._replaces is not None:
+            self._aside = self._replaces = None
+            self._status("running")
 
     def __enter__(self) -> "RunFolder":
         """Start recording."""
@@ -105,11 +149,39 @@ class RunFolder:
         if error is not None and self.writes:
             stopped = isinstance(error, (PreemptedError, Stopped, KeyboardInterrupt))
             with suppress(OSError):  # a full disk must not hide what happened
-                self._status("stopped" if stopped else "failed", str(error) or type(error).__name__)
+                if self._aside is not None:
+                    self._restore()
+                else:
+                    why = str(error) or type(error).__name__
+                    self._status("stopped" if stopped else "failed", shown(why))
+
+    def _restore(self) -> None:
+        """Put back what was set aside, for this run came to nothing."""
+        assert self._aside is not None
+        aside, self._aside = self._aside, None
+        self._discard_own()
+        left = [entry.name for entry in temporaries(aside)]
+        move_files([*own_files(aside), *left], aside, self.path)
+        discard_tree(aside)
+
+    def _discard_own(self) -> None:
+        for name in own_files(self.path):
+            if name != STATUS:
+                discard_files((self.path / name).parent, [Path(name).name])
+
+    @contextmanager
+    def _writing(self, what: Path) -> Iterator[None]:
+        """Raise a DiskError that names the file or folder when it cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            if self._aside is not None and what == self.path:
+                self._restore()
+            raise DiskError(f"{what}: cannot be written ({error})") from None
 
     @property
     def _metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS
 
     @property
     def metrics_bytes(self) -> int:
@@ -118,8 +190,8 @@ class RunFolder:
 
     @property
     def scratch(self) -> Path:
-        """Where a phase may keep what it deletes again."""
-        return self.path / ".scratch"
+        """Where a phase of this process may keep what it deletes again; a new name every time."""
+        return temporary_path(self.path, self.run_id)
 
     @property
     def checkpoints(self) -> Path:
@@ -135,18 +207,15 @@ class RunFolder:
         """Append metrics to metrics.jsonl; other events are not kept."""
         if isinstance(event, Metrics) and self.writes:
             row = {"phase": event.phase, "step": event.step, **event.values}
-            try:
-                with self._metrics.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(row) + "\n")
-            except OSError as error:
-                raise DiskError(f"{self._metrics}: cannot be written ({error})") from None
+            with self._writing(self._metrics):
+                append_text(self._metrics, json.dumps(row) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """All metrics recorded so far."""
         if not self._metrics.exists():
             return []
-        lines = self._metrics.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        text = read_text(self._metrics, CheckpointError, limit=LIST_BYTES)
+        return [json.loads(line) for line in text.splitlines()]
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write metrics.csv and summary.json, and mark the run as done."""
@@ -155,45 +224,41 @@ class RunFolder:
         rows = self.metrics()
         columns = list(dict.fromkeys(key for row in rows for key in row))
         table = io.StringIO()
-        writer = csv.DictWriter(table, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        try:
-            write_text(self.path / "metrics.csv", table.getvalue())
-            write_json(self.path / "summary.json", summary)
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(map(csv_cell, columns))
+        writer.writerows([_cell(row.get(column, "")) for column in columns] for row in rows)
+        with self._writing(self.path):
+            write_text(self.path / "metrics.csv", table.getvalue(), owner=self.run_id)
+            self._write_json("summary.json", summary)
             self._status("done")
-        except OSError as error:
-            raise DiskError(f"{self.path}: cannot be written ({error})") from None
 
-    def _status(self, state: str, reason: str | None = None) -> None:
-        write_json(self.path / STATUS, {"state": state, "reason": reason})
+    def _status(self, state: State, reason: str | None = None) -> None:
+        status = {
+            "run": self.run_id,
+            "replaces": self._replaces,
+            "machine": machine(self.run_id),
+            "state": state,
+            "reason": reason,
+        }
+        self._write_json(STATUS, status)
+
+    def _write_json(self, name: str, content: object) -> None:
+        write_json(self.path / name, content, owner=self.run_id)
 
 
-def _delete(entry: Path) -> None:
-    if entry.is_dir() and not entry.is_symlink():
-        shutil.rmtree(entry)
-    else:
-        entry.unlink(missing_ok=True)
+def _cell(value: object) -> object:
+    return csv_cell(value) if isinstance(value, str) else value
 
 
 def finished_summary(path: Path) -> dict[str, Any] | None:
     """The summary of a run that is done, else None."""
-    if _state(path) != "done":
+    status = read_status(path)
+    if status is None or status.state != "done":
         return None
     try:
-        summary: dict[str, Any] = json.loads((path / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path / "summary.json", dict[str, Any], CheckpointError)
+    except MacnnError:
         return None
-    return summary
-
-
-def _state(path: Path) -> str | None:
-    """How a run stands, if its folder says so."""
-    try:
-        state: str = json.loads((path / STATUS).read_text(encoding="utf-8"))["state"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return state
 
 
 def check_output(path: Path | None, overwrite: bool) -> Path:
@@ -201,61 +266,22 @@ def check_output(path: Path | None, overwrite: bool) -> Path:
 
     Raises:
         UsageError: no path, a file in the way, or a non-empty folder that is not a run's or that
-            `overwrite` does not give up.
+            may not be overwritten.
     """
     if path is None:
         raise UsageError("no run folder given", hint="pass --output DIR")
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path}: is a file", hint="--output takes a folder")
-    # A process killed at its first write leaves a temporary status alone.
-    if path.is_dir() and any(not f.name.startswith(f".{STATUS}.") for f in path.iterdir()):
-        if not (path / STATUS).is_file():
+    # A process killed at its first write leaves a temporary file alone.
+    if path.is_dir() and set(path.iterdir()) - set(temporaries(path)):
+        status = read_status(path)
+        if status is None:
             raise UsageError(f"{path}: not a run folder of macnn", hint="pass another --output")
-        if not overwrite and not _came_to_nothing(path):
+        came_to_nothing = status.state in ("failed", "stopped")
+        if not overwrite and not (came_to_nothing and not step_folders(path / "checkpoints")):
             raise UsageError(
                 f"{path}: not empty",
-                hint="--resume auto goes on with it, --overwrite gives it up; or pass another "
+                hint="--resume auto goes on with it, --overwrite replaces it; or pass another "
                 "--output",
             )
     return path
-
-
-def _came_to_nothing(run: Path) -> bool:
-    """Whether a run ended before its first checkpoint: there is nothing to lose."""
-    return _state(run) in ("failed", "stopped") and not (run / "checkpoints" / "latest").exists()
-
-
-def environment() -> dict[str, Any]:
-    """What a run depends on beside its settings: versions, machine, command, commit."""
-    versions = {}
-    for package in ("torch", "torchvision", "triton", "safetensors", "numpy", "pillow"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return {
-        "macnn": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": versions,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "threads": torch.get_num_threads(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "commit": _commit(),
-    }
-
-
-def _commit() -> str | None:
-    """The commit of the checkout this package is imported from, if it is one."""
-    folder = Path(__file__).parent
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

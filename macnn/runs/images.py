@@ -4,28 +4,36 @@ Splits drawn by seed depend on all images of the folder: one more or less, and o
 """
 
 import hashlib
-import json
 import os
 from pathlib import Path
-from typing import Any
+
+from pydantic import Field
 
 from macnn.data.samples import ImageSet
 from macnn.errors import CheckpointError, DataError, DiskError
 from macnn.events import Listener, Notice
 from macnn.files import write_json
+from macnn.reading import Document, read_json
 from macnn.text import shown
 
 FILE = "images.json"
 
 
-def note_images(run: Path, images: ImageSet) -> None:
-    """Write down in a run folder which images of a data set are trained on.
+class _Note(Document):
+    """images.json."""
+
+    trained: int = Field(ge=0)
+    sha256: str
+
+
+def note_images(run: Path, images: ImageSet, *, owner: str = "") -> None:
+    """Write down in the folder of run `owner` which images of a data set are trained on.
 
     Raises:
         DiskError: it cannot be written.
     """
     try:
-        write_json(run / FILE, _trained_on(images))
+        write_json(run / FILE, _trained_on(images).model_dump(), owner=owner)
     except OSError as error:
         raise DiskError(f"{run / FILE}: cannot be written ({error})") from None
 
@@ -60,22 +68,17 @@ def warn_of_other_images(run: Path, images: ImageSet, listen: Listener) -> None:
 
 def _changed(run: Path, images: ImageSet) -> str | None:
     """How many there were and are, if they differ; a run that noted nothing is taken as it is."""
-    if not (run / FILE).is_file():
+    if not os.path.lexists(run / FILE):
         return None
-    now = _trained_on(images)
-    try:
-        before = json.loads((run / FILE).read_text(encoding="utf-8"))
-        return None if before == now else f"{before['trained']:,} then, {now['trained']:,} now"
-    except (OSError, ValueError, KeyError, TypeError):
-        raise CheckpointError(
-            f"{run / FILE}: damaged", hint="delete it to go on without the check it serves"
-        ) from None
+    hint = "delete it to go on without the check it serves"
+    before, now = read_json(run / FILE, _Note, CheckpointError, hint=hint), _trained_on(images)
+    return None if before == now else f"{before.trained:,} then, {now.trained:,} now"
 
 
-def _trained_on(images: ImageSet) -> dict[str, Any]:
+def _trained_on(images: ImageSet) -> _Note:
     digest = hashlib.sha256()
     samples = images.split("train").samples
     for sample in samples:
         name = os.path.relpath(sample.path, images.root)
-        digest.update(f"{sample.label} {name}\n".encode())
-    return {"trained": len(samples), "sha256": digest.hexdigest()}
+        digest.update(f"{sample.label} {name}\n".encode(errors="surrogateescape"))
+    return _Note(trained=len(samples), sha256=digest.hexdigest())

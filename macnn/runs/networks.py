@@ -123,7 +123,7 @@ def continue_network(checkpoint: Checkpoint, settings: Settings, classes: int) -
                 hint="leave the option out, or run 'macnn pretrain-parts' with it",
             )
     start = load_network(checkpoint)
-    measured_gain = checkpoint.settings["model"]["gain"]
+    measured_gain = checkpoint.settings.model.gain
     spec = replace(
         spec,
         parts=model.parts,
@@ -150,7 +150,6 @@ def _filled(network: M, checkpoint: Checkpoint) -> M:
 
 
 def _spec(checkpoint: Checkpoint, kind: type[S]) -> S:
-    try:
-        return kind(**checkpoint.network)
-    except TypeError as error:
-        raise CheckpointError(f"{checkpoint.folder}: unknown network ({error})") from None
+    if type(checkpoint.network) is not kind:
+        raise CheckpointError(f"{checkpoint.folder}: a '{checkpoint.kind}' checkpoint")
+    return checkpoint.network

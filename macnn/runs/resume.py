@@ -1,11 +1,20 @@
 """Going on with a run that was stopped: `--resume auto|PATH`."""
 
+import grp
+import os
+import pwd
+import stat
 from pathlib import Path
 from typing import Any
 
 from macnn.config import Settings
 from macnn.errors import CheckpointError, UsageError
+from macnn.events import Listener, Notice
 from macnn.runs.checkpoint import Checkpoint, Kind, read_checkpoint
+from macnn.runs.contents import step_folders
+from macnn.runs.folder import finished_summary
+from macnn.runs.identity import STATUS
+from macnn.text import shown
 
 AUTO = "auto"
 FREE = {"data.root", "data.workers"}  # beside run.*: what may change on the way
@@ -23,20 +32,44 @@ def find_resume(wanted: str | None, output: Path | None, *kinds: Kind) -> Checkp
 
     Raises:
         UsageError: "auto" without a run folder.
-        CheckpointError: it is missing, damaged, or of another kind.
+        CheckpointError: it is missing, damaged, of another kind, or not in the folder of its run.
     """
     if wanted is None:
         return None
     if wanted == AUTO:
         if output is None:
             raise UsageError("--resume auto needs a run folder", hint="pass --output DIR")
-        if not (output / "checkpoints" / "latest").is_file():
+        if not step_folders(output / "checkpoints"):
             return None
-        return read_checkpoint(output, *kinds)
-    found = read_checkpoint(Path(wanted), *kinds)
-    if not found.progress:
-        raise CheckpointError(f"{found.folder}: holds no training to go on with")
+    found = read_checkpoint(output if wanted == AUTO and output else Path(wanted), *kinds)
+    if finished_summary(found.run) is None and found.progress is None:
+        if wanted == AUTO:  # killed between its last checkpoint and its end
+            return None
+        raise CheckpointError(f"{shown(found.folder)}: holds no training to go on with")
     return found
+
+
+def warn_if_others_may_write(run: Path, listen: Listener) -> None:
+    """Warn before a run goes on whose files other users may have changed."""
+    for path in (run, run / "checkpoints", run / STATUS):
+        found = path.stat()
+        others = found.st_mode & stat.S_IWOTH or found.st_uid not in (0, os.getuid())
+        if others or (found.st_mode & stat.S_IWGRP and _shared(found.st_gid)):
+            message = (
+                f"{shown(path)}: other users may write here, and so decide how the run goes on"
+            )
+            listen(Notice("warning", message))
+            return
+
+
+def _shared(group: int) -> bool:
+    """Whether a group has members beside this user, whose own one it is on many systems."""
+    try:
+        own = grp.getgrgid(group)
+        me = pwd.getpwuid(os.getuid())
+    except KeyError:
+        return True
+    return group != me.pw_gid or any(name != me.pw_name for name in own.gr_mem)
 
 
 def check_output_is(run: Path, output: Path | None) -> None:
@@ -56,7 +89,7 @@ def check_unchanged(checkpoint: Checkpoint, settings: Settings) -> None:
         UsageError: one that decides the outcome differs.
     """
     now: dict[str, Any] = settings.model_dump(mode="json")
-    for section, values in checkpoint.settings.items():
+    for section, values in checkpoint.settings.model_dump(mode="json").items():
         for key, before in values.items():
             path = f"{section}.{key}"
             free = path in FREE or (section == "run" and path not in FIXED)

@@ -1,7 +1,6 @@
 """When checkpoints are written, and which are kept."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import Tensor
 from macnn import world
 from macnn.config import Settings
 from macnn.model import Model
-from macnn.runs.checkpoint import Checkpoint, Kind, point, prune, write_checkpoint
+from macnn.runs.checkpoint import Checkpoint, Kind, Progress, point, prune, write_checkpoint
 from macnn.runs.folder import RunFolder
 
 
@@ -27,7 +26,7 @@ class Saver:
         """Nothing is written yet; `resume` is the checkpoint that the run goes on from."""
         self.folder, self.settings, self.class_names = folder, settings, class_names
         self.newest = resume.step if resume else None
-        self.best: float | None = resume.progress.get("best") if resume else None
+        self.best = resume.progress.best if resume and resume.progress else None
 
     def due(self, step: int) -> bool:
         """Whether a checkpoint is due after this step."""
@@ -40,7 +39,7 @@ class Saver:
         step: int,
         network: Model,
         trainer: Mapping[str, Tensor],
-        progress: Mapping[str, Any],
+        progress: dict[str, Any] | None = None,
     ) -> Path:
         """Write a checkpoint of this step, unless there is one; returns its folder.
 
@@ -49,7 +48,7 @@ class Saver:
             step: optimiser steps taken; names the checkpoint.
             network: to save.
             trainer: tensors that decide how training goes on; may be empty.
-            progress: facts that do.
+            progress: facts that do; None with no tensors, when nothing is left to do.
 
         Raises:
             DiskError: it cannot be written; earlier ones stay intact.
@@ -57,17 +56,24 @@ class Saver:
         folder = self.folder.checkpoints / f"step-{step}"
         if step != self.newest and self.folder.writes:
             saved = {"model": network.state_dict()} | ({"trainer": trainer} if trainer else {})
-            facts = {"best": self.best, "metrics_bytes": self.folder.metrics_bytes, **progress}
+            length = self.folder.metrics_bytes
+            so_far = (
+                Progress(best=self.best, metrics_bytes=length, trainer=progress)
+                if progress
+                else None
+            )
             write_checkpoint(
                 self.folder.checkpoints,
                 kind,
                 step,
                 saved,
-                network=asdict(network.spec),
+                run=self.folder.run_id,
+                network=network.spec,
                 class_names=self.class_names,
-                settings=self.settings.model_dump(mode="json"),
-                progress=facts,
+                settings=self.settings,
+                progress=so_far,
             )
+            self.folder.settle()
             prune(self.folder.checkpoints, self.settings.run.keep_checkpoints)
         self.newest = step
         world.barrier()
@@ -79,4 +85,4 @@ class Saver:
             self.best = accuracy
             if self.folder.writes:
                 newest = self.folder.checkpoints / f"step-{self.newest}"
-                point(self.folder.checkpoints, "best", newest)
+                point(self.folder.checkpoints, "best", newest, self.folder.run_id)

@@ -20,6 +20,7 @@ from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader, mix
 from macnn.errors import DiskError, UsageError
 from macnn.events import Listener, Notice, track
+from macnn.files import discard_tree
 from macnn.model import Network
 
 Place = Literal["device", "host", "disk", "off"]
@@ -75,7 +76,7 @@ class FixedFeatures:
             network: whose backbone computes the features.
             loader: the training images, not augmented.
             settings: where features may be kept.
-            scratch: folder for features on disk.
+            scratch: folder to make for features on disk, and to delete: a `temporary_path`.
             listen: hears where they are kept, and of the progress.
             mirrors: whether mirror images are drawn too.
         """
@@ -113,7 +114,7 @@ class FixedFeatures:
                     stop.check()
                     yield kept.take(positions + mirrored * len(self.views.own))
         finally:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            discard_tree(self.scratch)
 
     @torch.no_grad()
     def _computed(self, drawn: list[tuple[Tensor, Tensor]]) -> Iterator[Batch]:
@@ -207,7 +208,7 @@ class FixedFeatures:
         size = self.views.count * height * width * channels
         file = self.scratch / f"features-{world.rank()}"
         try:
-            self.scratch.mkdir(parents=True, exist_ok=True)
+            self.scratch.mkdir(parents=True)
             kept = torch.from_file(str(file), shared=True, size=size, dtype=features.dtype)
         except (OSError, RuntimeError) as error:
             raise DiskError(f"{file}: cannot be written ({error})") from None

@@ -12,6 +12,7 @@ from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.folder import RunFolder, check_output, finished_summary
 from macnn.runs.images import check_same_images, note_images
 from macnn.runs.networks import new_network
+from macnn.runs.resume import warn_if_others_may_write
 from macnn.runs.saver import Saver
 from macnn.runs.session import session, stopped_error
 from macnn.runs.setup import open_images, open_loader, place, prepare
@@ -49,6 +50,8 @@ def _run(
     if resume is not None and (done := finished_summary(resume.run)) is not None:
         return done
     output = resume.run if resume else check_output(settings.run.output, overwrite)
+    if resume is not None:
+        warn_if_others_may_write(output, listen)
     if settings.model.parts == 0:
         raise UsageError("--parts 0 has no parts to find", hint="the baseline needs 'train' only")
     device = prepare(settings)
@@ -59,13 +62,14 @@ def _run(
     if resume is not None:
         check_same_images(output, images)
         network.load_state_dict(resume.tensors("model"))
-        survey.load(resume.tensors("trainer"), resume.progress)
+        assert resume.progress is not None, "found parts are no place to go on from"
+        survey.load(resume.tensors("trainer"), resume.progress.trainer)
 
     with RunFolder(
         output, settings, images.class_names, overwrite=overwrite, resume=resume
     ) as folder:
         if folder.writes:
-            note_images(output, images)
+            note_images(output, images, owner=folder.run_id)
         saver = Saver(folder, settings, images.class_names, resume)
 
         def write() -> Path:
@@ -91,9 +95,9 @@ def _run(
             drawn = draw_parts(network, open_loader(settings, images))
         except Stopped as stopped:
             raise stopped_error(stopped, write()) from None
-        path = saver.save("parts", len(loader) + 1, network, {}, {})
+        path = saver.save("parts", len(loader) + 1, network, {})
         if folder.writes:
-            save(drawn, picture)
+            save(drawn, picture, owner=folder.run_id)
         summary = {**_summary(found), "checkpoint": str(path), "picture": str(picture)}
         folder.finish(summary)
     return summary

@@ -74,7 +74,7 @@ def run_recorded(
         ) as folder,
     ):
         if folder.writes:
-            note_images(output, images)
+            note_images(output, images, owner=folder.run_id)
         saver = Saver(folder, settings, images.class_names, resume)
 
         def heard(event: Event) -> None:
@@ -108,8 +108,8 @@ def run_recorded(
             saver.praise(result.classification.joint.top1)
 
         trainer = build(Hooks(heard, after_step, validate, folder.scratch))
-        if resume is not None:
-            trainer.load(resume.tensors("trainer"), resume.progress)
+        if resume is not None and resume.progress is not None:
+            trainer.load(resume.tensors("trainer"), resume.progress.trainer)
         listen(Notice("info", _announcement(settings, trainer)))
         try:
             trainer.run()
@@ -124,7 +124,8 @@ def run_recorded(
             "checkpoint": str(path),
         }
         if folder.writes:
-            save(learning_curves(folder.metrics()), folder.report / "curves.png")
+            curves = learning_curves(folder.metrics())
+            save(curves, folder.report / "curves.png", owner=folder.run_id)
         folder.finish(summary)
     return summary
 

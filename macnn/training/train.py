@@ -10,6 +10,7 @@ from macnn.model import Network
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.folder import check_output, finished_summary
 from macnn.runs.networks import continue_network, load_network, new_network
+from macnn.runs.resume import warn_if_others_may_write
 from macnn.runs.session import session
 from macnn.runs.setup import open_images, open_loader, place, prepare
 from macnn.training.alternation import Alternation
@@ -52,6 +53,8 @@ def _run(
     if resume is not None and (done := finished_summary(resume.run)) is not None:
         return done
     output = resume.run if resume else check_output(settings.run.output, overwrite)
+    if resume is not None:
+        warn_if_others_may_write(output, listen)
     if settings.model.parts and init is None and resume is None:
         raise UsageError(
             "no parts to train from",

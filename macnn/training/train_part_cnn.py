@@ -8,6 +8,7 @@ from macnn.events import Listener
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.folder import check_output, finished_summary
 from macnn.runs.networks import load_part_cnn, new_part_cnn
+from macnn.runs.resume import warn_if_others_may_write
 from macnn.runs.session import session
 from macnn.runs.setup import check_classes, open_images, open_loader, place, prepare
 from macnn.training.part_cnn import StreamTraining
@@ -50,6 +51,8 @@ def _run(
     if resume is not None and (done := finished_summary(resume.run)) is not None:
         return done
     output = resume.run if resume else check_output(settings.run.output, overwrite)
+    if resume is not None:
+        warn_if_others_may_write(output, listen)
     source = resume or init
     if source is None:
         raise UsageError("no parts to crop", hint="pass --init RUN of 'macnn train'")

@@ -10,7 +10,7 @@ from macnn.doctor import surroundings, training
 from macnn.doctor.operators import check_operators
 from macnn.doctor.surroundings import look_around
 from macnn.doctor.training import check_training
-from macnn.runs.folder import environment
+from macnn.runs.environment import environment
 
 CPU = torch.device("cpu")
 

@@ -10,6 +10,7 @@ from macnn.config.training import TrainSettings
 from macnn.data.layouts.cub import read_cub
 from macnn.data.loaders import Loader, Photographs
 from macnn.data.transforms import geometry
+from macnn.files import temporary_path
 from macnn.model import Network, NetworkSpec
 from macnn.model.backbones import BackboneSpec, build_backbone
 from macnn.training.fixed_features import FixedFeatures
@@ -27,7 +28,7 @@ def features(birds, tmp_path):
 
     def build(place):
         settings = TrainSettings(feature_cache=place)
-        scratch = tmp_path / "scratch"
+        scratch = temporary_path(tmp_path)
         return FixedFeatures(network, loader, settings, scratch, events.silent, mirrors=True)
 
     return build
@@ -41,7 +42,7 @@ def test_kept_features_are_those_computed_anew(features, place, tmp_path):
         assert torch.equal(expected.samples, batch.samples)
         torch.testing.assert_close(expected.frames, batch.frames)
         torch.testing.assert_close(expected.images, batch.images, rtol=1e-4, atol=1e-5)
-    assert not (tmp_path / "scratch").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_keeping_is_for_phases_that_read_more_images_than_there_are_views(features):

@@ -40,7 +40,8 @@ def evaluation(step, top5=1.0):
 def test_a_card_gives_data_protocol_and_figures_with_their_run(run):
     (run / "report").mkdir()
     (run / "report" / "eval-test.json").write_text(json.dumps(evaluation(step=5)))
-    (run / "env.json").write_text(json.dumps({"commit": "abc123"}))
+    environment = json.loads((run / "env.json").read_text())
+    (run / "env.json").write_text(json.dumps(environment | {"commit": "abc123"}))
     text = card(run)
     for words in (
         "# finches",

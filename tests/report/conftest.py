@@ -24,7 +24,7 @@ from macnn.files import write_json, write_text
 from macnn.model import Network, NetworkSpec
 from macnn.model.backbones import BackboneSpec, build_backbone
 from macnn.report import page
-from macnn.runs.folder import environment
+from macnn.runs.environment import environment
 from macnn.runs.setup import open_images, open_loader
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

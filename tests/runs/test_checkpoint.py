@@ -3,43 +3,59 @@ import json
 import pytest
 import torch
 
+from macnn.config import resolve
 from macnn.errors import CheckpointError, DiskError
+from macnn.model import NetworkSpec
 from macnn.runs import checkpoint as checkpoints
 from macnn.runs.checkpoint import read_checkpoint, write_checkpoint
+from macnn.runs.folder import RunFolder
 
+NETWORK = NetworkSpec("tiny", None, 64, 2)
+SETTINGS = resolve(flags={"data.root": "/x", "run.seed": 3}, environ={}).settings
 TENSORS = {"model": {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(3)}}
 
 
-def write(folder, step=7, kind="parts"):
-    return write_checkpoint(
-        folder / "run" / "checkpoints",
-        kind,
-        step,
-        TENSORS,
-        network={"parts": 2},
-        class_names=("é", "b"),
-        settings={"data": {"root": "x", "batch_size": None}, "run": {"seed": 3}},
-    )
+@pytest.fixture
+def write(tmp_path):
+    """Write a checkpoint into the run folder tmp_path/run: write(step) -> its folder."""
+    run = RunFolder(tmp_path / "run", SETTINGS, ("é", "b"), overwrite=False)
+
+    def call(step=7):
+        return write_checkpoint(
+            run.checkpoints, "parts", step, TENSORS, run=run.run_id, network=NETWORK,
+            class_names=("é", "b"), settings=SETTINGS,
+        )  # fmt: skip
+
+    return call
 
 
-def test_what_was_written_is_read_back(tmp_path):
-    written = write(tmp_path)
+def test_what_was_written_is_read_back(tmp_path, write):
+    written = write()
     for path in (tmp_path / "run", tmp_path / "run" / "checkpoints", written):
         read = read_checkpoint(path)
         assert (read.kind, read.step, read.class_names) == ("parts", 7, ("é", "b"))
         assert (read.folder, read.run) == (written, tmp_path / "run")
         assert torch.equal(read.tensors("model")["a"], TENSORS["model"]["a"])
-        assert read.layer("data") == (str(written), {"data.root": "x"})
+        assert (read.network, read.settings) == (NETWORK, SETTINGS)
+        name, values = read.layer("run")
+        assert (name, values["run.seed"]) == (str(written), 3)
+        assert all(path.startswith("run.") for path in values)
 
 
-def test_the_run_folder_stands_for_its_newest_checkpoint(tmp_path):
-    write(tmp_path, step=7)
-    write(tmp_path, step=9)
+def test_the_run_folder_stands_for_its_newest_checkpoint(tmp_path, write):
+    write(7)
+    write(9)
     assert read_checkpoint(tmp_path / "run").step == 9
 
 
-def test_every_truncation_and_every_flipped_byte_is_refused(tmp_path):
-    folder = write(tmp_path)
+def test_a_run_killed_before_it_pointed_at_its_checkpoint_has_it_all_the_same(tmp_path, write):
+    write(9)
+    (tmp_path / "run" / "checkpoints" / "latest").unlink()
+    assert read_checkpoint(tmp_path / "run").step == 9
+
+
+def test_every_truncation_and_every_flipped_byte_is_refused(write):
+    folder = write()
     for file in sorted(folder.iterdir()):
         whole = file.read_bytes()
         for position in range(0, len(whole), max(1, len(whole) // 16)):
@@ -63,9 +79,9 @@ def _same(damaged, whole):
         return False
 
 
-def test_another_kind_is_refused_with_what_would_do(tmp_path):
+def test_another_kind_is_refused_with_what_would_do(write):
     with pytest.raises(CheckpointError, match="a 'parts' checkpoint, expected macnn or baseline"):
-        read_checkpoint(write(tmp_path), "macnn", "baseline")
+        read_checkpoint(write(), "macnn", "baseline")
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
@@ -75,15 +91,15 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
         read_checkpoint(tmp_path / "nowhere")
 
 
-def test_a_failed_write_leaves_nothing_behind_and_the_old_one_intact(tmp_path, monkeypatch):
-    write(tmp_path, step=1)
+def test_a_failed_write_leaves_nothing_behind_and_the_old_one_intact(tmp_path, write, monkeypatch):
+    write(1)
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "save_file", full)
     with pytest.raises(DiskError, match="No space left"):
-        write(tmp_path, step=2)
+        write(2)
     assert read_checkpoint(tmp_path / "run").step == 1
     left = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert left == {"latest", "step-1"}

@@ -5,12 +5,14 @@ import pytest
 from macnn.config import Settings
 from macnn.errors import UsageError
 from macnn.events import Metrics, Notice
+from macnn.files import temporary_path
 from macnn.runs import folder
 from macnn.runs.folder import RunFolder, check_output
 
 
 def status(path):
-    return json.loads((path / "status.json").read_text())
+    found = json.loads((path / "status.json").read_text())
+    return {key: found[key] for key in ("state", "reason")}
 
 
 def test_a_run_leaves_its_settings_metrics_and_summary(tmp_path):
@@ -37,17 +39,14 @@ def test_a_run_leaves_its_settings_metrics_and_summary(tmp_path):
 def test_a_failed_run_says_so(tmp_path):
     with pytest.raises(RuntimeError), RunFolder(tmp_path, Settings(), (), overwrite=False):
         raise RuntimeError("the lamp went out")
+
     assert status(tmp_path) == {"state": "failed", "reason": "the lamp went out"}
 
 
-def test_a_used_folder_is_kept_unless_it_is_given_up(tmp_path):
+def test_a_used_folder_is_refused_without_overwrite(tmp_path):
     RunFolder(tmp_path, Settings(), (), overwrite=False)
-    (tmp_path / "old").touch()
     with pytest.raises(UsageError, match="--overwrite"):
         RunFolder(tmp_path, Settings(), (), overwrite=False)
-    assert (tmp_path / "old").exists()
-    RunFolder(tmp_path, Settings(), (), overwrite=True)
-    assert not (tmp_path / "old").exists()
 
 
 @pytest.mark.parametrize("moment", ["to_toml", "environment"])
@@ -67,21 +66,21 @@ def test_a_run_that_failed_before_its_first_checkpoint_is_begun_again(tmp_path):
     with pytest.raises(RuntimeError), RunFolder(tmp_path, Settings(), (), overwrite=False):
         raise RuntimeError("a picture is broken")
     check_output(tmp_path, overwrite=False)
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "latest").touch()
+    (tmp_path / "checkpoints" / "step-1").mkdir(parents=True)
     with pytest.raises(UsageError, match="--resume auto goes on"):
         check_output(tmp_path, overwrite=False)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]"])
-def test_a_run_folder_with_a_damaged_status_is_not_taken_without_asking(tmp_path, content):
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"state": "failed"}'])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_status_alone_makes_no_run_folder(tmp_path, content, overwrite):
     (tmp_path / "status.json").write_text(content)
-    with pytest.raises(UsageError, match="not empty"):
-        check_output(tmp_path, overwrite=False)
+    with pytest.raises(UsageError, match="not a run folder"):
+        check_output(tmp_path, overwrite)
 
 
-def test_a_temporary_status_alone_is_an_empty_folder(tmp_path):
-    (tmp_path / ".status.json.123").touch()
+def test_a_temporary_file_alone_is_an_empty_folder(tmp_path):
+    temporary_path(tmp_path).touch()
     check_output(tmp_path, overwrite=False)
     RunFolder(tmp_path, Settings(), (), overwrite=False)
     assert not list(tmp_path.glob(".*"))

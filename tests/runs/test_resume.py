@@ -2,16 +2,20 @@ import pytest
 
 from macnn.config import resolve
 from macnn.errors import CheckpointError, UsageError
-from macnn.runs.checkpoint import write_checkpoint
+from macnn.model import NetworkSpec
+from macnn.runs.checkpoint import Progress, write_checkpoint
+from macnn.runs.folder import RunFolder
 from macnn.runs.resume import check_output_is, check_unchanged, find_resume
 
 
 @pytest.fixture
 def run(tmp_path):
     settings = resolve(flags={"train.rate": 0.1, "run.output": tmp_path / "run"}).settings
+    folder = RunFolder(tmp_path / "run", settings, ("a",), overwrite=False)
     write_checkpoint(
-        tmp_path / "run" / "checkpoints", "macnn", 5, {}, network={}, class_names=(),
-        settings=settings.model_dump(mode="json"), progress={"metrics_bytes": 0},
+        folder.checkpoints, "macnn", 5, {"model": {}, "trainer": {}}, run=folder.run_id,
+        network=NetworkSpec("tiny", None, 64, 2, 1), class_names=("a",), settings=settings,
+        progress=Progress(trainer={}),
     )  # fmt: skip
     return tmp_path / "run"
 

@@ -10,6 +10,7 @@ from macnn.data.layouts.cub import read_cub
 from macnn.data.loaders import Loader, Photographs
 from macnn.data.transforms import geometry
 from macnn.errors import NonFiniteError
+from macnn.files import temporary_path
 from macnn.model import Network, NetworkSpec
 from macnn.model.backbones import Backbone, BackboneSpec
 from macnn.training.alternation import Alternation
@@ -32,7 +33,7 @@ def alternation(birds, parts=2, listen=events.silent, after_step=lambda: None, *
         still,
         TrainSettings(**chosen),
         listen,
-        scratch=Path("nowhere"),
+        scratch=temporary_path(Path("nowhere")),
         mirrors=True,
         after_step=after_step,
         validate=lambda: None,

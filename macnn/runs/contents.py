@@ -1,0 +1,96 @@
+"""The files of a run folder: whatever else lies in it is somebody's own, and stays.
+
+config.toml sources.json env.json classes.json images.json
+metrics.jsonl metrics.csv summary.json status.json
+checkpoints/{latest,best,step-N/...} report/ tensorboard/
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from macnn.errors import DiskError
+from macnn.files import refuse_link
+from macnn.reading import why
+from macnn.text import shown
+
+METRICS = "metrics.jsonl"
+POINTERS = ("latest", "best")
+_TOP = frozenset(
+    {
+        *("config.toml", "sources.json", "env.json", "classes.json", "images.json"),
+        *(METRICS, "metrics.csv", "summary.json", "status.json"),
+    }
+)
+_STEP = re.compile(r"step-(0|[1-9][0-9]{0,17})")
+_CHECKPOINT = frozenset(
+    {"checkpoint.json", "manifest.json", "model.safetensors", "trainer.safetensors"}
+)
+_REPORT = re.compile(
+    r"(curves|parts)\.png|(parts|confusion)-(train|validation|test)\.png"
+    r"|eval-(train|validation|test)\.json|report-(train|validation|test)\.html"
+    r"|predictions-(train|validation|test)\.safetensors"
+)
+_TENSORBOARD = re.compile(r"events\.out\.tfevents\..+")
+
+
+def step_number(name: str) -> int | None:
+    """The step that a checkpoint's folder is named after, None for other names."""
+    found = _STEP.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+def step_folders(checkpoints: Path) -> list[Path]:
+    """All checkpoints in a folder, oldest first; links are none."""
+    if not checkpoints.is_dir():
+        return []
+    numbered = [(step_number(entry.name), entry) for entry in checkpoints.iterdir()]
+    real = [(n, f) for n, f in numbered if n is not None and f.is_dir() and not f.is_symlink()]
+    return [folder for _, folder in sorted(real)]
+
+
+def checkpoint_files(folder: Path) -> list[str]:
+    """Names of a checkpoint's files, as far as they are there."""
+    return sorted(name for name in _CHECKPOINT if (folder / name).is_file())
+
+
+def own_files(run: Path) -> list[str]:
+    """The files that a run wrote, by their paths below its folder."""
+    checkpoints = run / "checkpoints"
+    found = [
+        *(name for name in _TOP if (run / name).is_file()),
+        *(f"report/{name}" for name in _matching(run / "report", _REPORT)),
+        *(f"tensorboard/{name}" for name in _matching(run / "tensorboard", _TENSORBOARD)),
+        *(f"checkpoints/{name}" for name in POINTERS if (checkpoints / name).is_file()),
+    ]
+    for folder in step_folders(checkpoints):
+        found += [f"checkpoints/{folder.name}/{name}" for name in checkpoint_files(folder)]
+    return sorted(found)
+
+
+def refuse_links(run: Path) -> None:
+    """Check that no link in a run folder leads what is written, or deleted, elsewhere.
+
+    Raises:
+        DiskError: there is one in the place of a file or folder of the run.
+    """
+    folders = [run / name for name in ("checkpoints", "report", "tensorboard")]
+    try:
+        for path in (*(run / name for name in _TOP), *folders):
+            refuse_link(path)
+        for folder in folders:
+            for path in folder.iterdir() if folder.is_dir() else ():
+                refuse_link(path)
+        if (run / METRICS).exists() and (run / METRICS).stat().st_nlink > 1:
+            raise DiskError(
+                f"{shown(run / METRICS)}: has a second name elsewhere, and is written in place",
+                hint="copy the folder, and go on in the copy",
+            )
+    except OSError as error:
+        raise DiskError(f"{shown(error.filename or run)}: {why(error)}") from None
+
+
+def _matching(folder: Path, pattern: re.Pattern[str]) -> Iterator[str]:
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if pattern.fullmatch(entry.name) and entry.is_file():
+            yield entry.name

@@ -1,0 +1,75 @@
+"""What makes a folder the folder of a run: status.json and env.json with one identifier.
+
+    status.json   run: the identifier; machine: where it last ran; state, reason: how it stands
+    env.json      run: the same; and what the run depends on beside its settings
+
+A name alone says nothing: a folder of somebody's may well hold a status.json.
+"""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from macnn.errors import CheckpointError, MacnnError
+from macnn.files import temporaries
+from macnn.reading import Document, read_json
+
+STATUS, ENVIRONMENT = "status.json", "env.json"
+RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+State = Literal["running", "done", "stopped", "failed"]
+
+
+class Status(Document):
+    """status.json."""
+
+    run: RunId
+    replaces: RunId | None = None  # while its files are set aside, or were when it was killed
+    machine: str
+    state: State
+    reason: str | None = Field(max_length=10_000)
+
+
+class _Marked(Document):
+    run: RunId
+
+
+def read_status(folder: Path) -> Status | None:
+    """The status of a run; None if the folder is not that of a run."""
+    try:
+        status = read_json(folder / STATUS, Status, CheckpointError)
+    except MacnnError:
+        return None
+    return status if _agrees(folder, status) else None
+
+
+def _agrees(folder: Path, status: Status) -> bool:
+    """Whether env.json names the same run; nothing else may be there before it is."""
+    if os.path.lexists(folder / ENVIRONMENT):
+        try:
+            marked = read_json(folder / ENVIRONMENT, _Marked, CheckpointError).run
+            return marked in (status.run, status.replaces)
+        except MacnnError:
+            return False
+    others = set(folder.iterdir()) - {folder / STATUS, *temporaries(folder)}
+    return status.replaces is not None or not others
+
+
+def machine(run: str) -> str:
+    """This machine and user, to be recognised again in a run's status, and of no other use.
+
+    A stranger's run cannot carry it: it is a digest of what is known on this machine alone.
+    """
+    try:
+        name = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        name = ""
+    return hashlib.sha256(f"{name or platform.node()} {os.getuid()} {run}".encode()).hexdigest()
+
+
+def made_here(status: Status | None) -> bool:
+    """Whether a run last ran on this machine, for this user."""
+    return status is not None and status.machine == machine(status.run)
