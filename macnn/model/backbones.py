@@ -5,21 +5,25 @@ F (B, C, H, W). Parameter names stay torchvision's, so weight files load as they
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from macnn.errors import CheckpointError, UsageError
 from macnn.model import tiny
 from macnn.model.weights import load_into, read_weights
+from macnn.text import shown
 
 TINY = "tiny"
 FEATURES = "features"
@@ -76,34 +80,56 @@ class Backbone(nn.Module):
     def map_shape(self, image_size: int) -> tuple[int, int, int]:
         """C, H, W of the feature map for square images of `image_size` pixels.
 
+        Shapes alone are computed, on the meta device: that takes no memory, whatever the size.
+
         Raises:
             UsageError: the backbone cannot take this size, or its output is no spatial map at it.
         """
         was_training = self.training
         self.eval()
-        probe = torch.zeros(
-            1, 3, image_size, image_size, dtype=torch.uint8, device=self.mean.device
-        )
+        tensors = (*self.body.named_parameters(), *self.body.named_buffers())
+        shapes = {name: tensor.to("meta") for name, tensor in tensors}
+        probe = torch.zeros(1, 3, image_size, image_size, device="meta")
         try:
             with redirect_stderr(StringIO()):  # torch.fx prints code there when a layer fails
-                shape = self(probe).shape
-        except torch.OutOfMemoryError:
-            raise
-        except (RuntimeError, AssertionError) as error:
+                output = functional_call(self.body, shapes, (probe,))
+        # A node in the middle of a network may need anything; transformers are built for one size.
+        except Exception as error:
             if any(words in str(error) for words in NO_ROOM):
                 message, hint = "are too small for the backbone", "pass a larger --img-size"
-            else:  # transformers are built for one size
-                message = f"do not fit the backbone ({str(error).splitlines()[0]})"
+            else:
+                reason = shown(str(error).partition("\n")[0], 200)
+                message = f"do not fit the backbone ({reason})"
                 hint = "pass the --img-size it was made for, 224 for most"
             raise UsageError(f"{image_size} px {message}", hint=hint) from None
         finally:
             self.train(was_training)
-        if len(shape) != 4 or shape[2] * shape[3] == 1:
+        features = output[FEATURES] if isinstance(output, dict) else output
+        shape = tuple(features.shape) if isinstance(features, Tensor) else ()
+        if len(shape) != 4 or shape[0] != 1 or shape[2] * shape[3] <= 1:
             raise UsageError(
-                f"the backbone's output {tuple(shape)} is no spatial map at {image_size} px",
+                f"the backbone's output {shape} is no spatial map at {image_size} px",
                 hint="choose another --tap or a larger --img-size",
             )
         return shape[1], shape[2], shape[3]
+
+
+class ShapesOnly(TorchFunctionMode):
+    """Networks that are built inside have weights without memory, on the meta device.
+
+    `torch.device("meta")` does not serve: some networks compute their widths with tensors.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of PyTorch; what is made empty, for weights, takes no memory."""
+        meta = {"device": "meta"} if func is torch.empty else {}
+        return func(*args, **(kwargs or {}) | meta)
 
 
 def build_backbone(spec: BackboneSpec, weights: str | None) -> Backbone:
@@ -133,7 +159,7 @@ def build_backbone(spec: BackboneSpec, weights: str | None) -> Backbone:
             hint="pass --weights FILE, --weights imagenet (torchvision downloads them) "
             "or --weights none",
         )
-    load_into(backbone.body, tensors, f"weights {weights or 'packaged'}", spec.name)
+    load_into(backbone.body, tensors, f"weights {shown(weights or 'packaged')}", spec.name)
     return backbone
 
 
@@ -142,7 +168,8 @@ def _cut(spec: BackboneSpec) -> nn.Module:
     if spec.name not in names:
         close = get_close_matches(spec.name, [TINY, *names], n=1)
         raise UsageError(
-            f"backbone '{spec.name}' is neither '{TINY}' nor a torchvision classification network",
+            f"backbone '{shown(spec.name, 100)}' is neither '{TINY}' nor a torchvision "
+            "classification network",
             hint=f"did you mean '{close[0]}'?" if close else "see torchvision.models.list_models()",
         )
     with warnings.catch_warnings():  # two networks speak of an argument that users do not have
@@ -152,7 +179,9 @@ def _cut(spec: BackboneSpec) -> nn.Module:
     tap = spec.tap or _default_tap(network, nodes)
     if not any(node == tap or node.startswith(tap + ".") for node in nodes):
         close = get_close_matches(tap, nodes, n=3, cutoff=0)
-        raise UsageError(f"{spec.name} has no node '{tap}'", hint=f"near it: {', '.join(close)}")
+        raise UsageError(
+            f"{spec.name} has no node '{shown(tap, 100)}'", hint=f"near it: {', '.join(close)}"
+        )
     cut: nn.Module = create_feature_extractor(network, {tap: FEATURES}, suppress_diff_warning=True)
     return cut
 
@@ -172,7 +201,7 @@ def _imagenet(name: str) -> Mapping[str, Tensor]:
         )
     except OSError as error:
         raise CheckpointError(
-            f"imagenet weights of {name}: the download failed ({error})",
+            f"imagenet weights of {name}: the download failed ({shown(error, 200)})",
             hint="pass --weights FILE",
         ) from None
     return tensors

@@ -1,21 +1,29 @@
 """The whole network: backbone, channel grouping, part attention, classifiers (PAPER.md 1-5)."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
+from macnn import bounds
 from macnn.model.alignment import cell_grid
 from macnn.model.backbones import Backbone, BackboneSpec
 from macnn.model.classifiers import PartClassifiers
 from macnn.model.grouping import ChannelGrouping
 from macnn_kernels import part_attention
 
+Name = Annotated[str, Field(min_length=1, max_length=bounds.NAME)]
+ImageSize = Annotated[int, Field(ge=bounds.IMAGE_SIZES[0], le=bounds.IMAGE_SIZES[1])]
+Scale = Annotated[float, Field(gt=0, le=bounds.SCALE)]
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
     """Everything that decides the architecture; stored with every checkpoint.
+
+    What is read from a file must keep the bounds noted here.
 
     parts: N; 0 is the global-average-pool baseline.
     classes: number of classes; 0 before there are classifiers.
@@ -26,18 +34,20 @@ class NetworkSpec:
         measured by part pre-training.
     """
 
-    backbone: str
-    tap: str | None
-    image_size: int
-    parts: int
-    classes: int = 0
-    hidden: int | None = None
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    backbone: Name
+    tap: Name | None
+    image_size: ImageSize
+    parts: Annotated[int, Field(ge=0, le=bounds.PARTS)]
+    classes: Annotated[int, Field(ge=0, le=bounds.CLASSES)] = 0
+    hidden: Annotated[int, Field(ge=1, le=bounds.HIDDEN)] | None = None
     activation: Literal["sigmoid", "softplus_tanh"] = "sigmoid"
-    power: float = 1.0
+    power: Annotated[float, Field(gt=0, le=bounds.POWER)] = 1.0
     part_features: Literal["normalised", "plain"] = "plain"
     map_gradient: bool = True
-    feature_scale: float = 1.0
-    response_scale: float = 1.0
+    feature_scale: Scale = 1.0
+    response_scale: Scale = 1.0
 
 
 class Output(NamedTuple):

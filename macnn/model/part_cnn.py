@@ -2,15 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from macnn.model.alignment import part_centres
 from macnn.model.backbones import Backbone, BackboneSpec
 from macnn.model.classifiers import PartClassifiers
 from macnn.model.crops import crop, squares, strong_box
-from macnn.model.network import Network, NetworkSpec, Output, build_network, pooled
+from macnn.model.network import (
+    ImageSize,
+    Network,
+    NetworkSpec,
+    Output,
+    build_network,
+    pooled,
+)
 
 WHOLE, OBJECT, SUMMED = "whole image", "object", "summed parts"
 
@@ -27,11 +36,22 @@ class PartCNNSpec(NetworkSpec):
     shared: whether one backbone serves all streams.
     """
 
-    locator_size: int
-    stream_size: int
-    part_share: float
-    object_threshold: float
+    locator_size: ImageSize
+    stream_size: ImageSize
+    part_share: Annotated[float, Field(gt=0, le=1)]
+    object_threshold: Annotated[float, Field(gt=0, lt=1)]
     shared: bool
+
+    def __post_init__(self) -> None:
+        """Check what concerns two fields.
+
+        Raises:
+            ValueError: they do not go together.
+        """
+        if not self.parts or not self.classes:
+            raise ValueError("its locator has no parts, or no classes")
+        if self.image_size % self.locator_size:
+            raise ValueError(f"{self.image_size} px are no multiple of {self.locator_size}")
 
     @property
     def locator(self) -> NetworkSpec:

@@ -1,16 +1,34 @@
-"""Reading weights files from elsewhere: safetensors, or PyTorch's format, never pickled code."""
+"""Tensors from files: weights from elsewhere, and whether tensors are those of a network.
 
+Weights are read from safetensors, or PyTorch's format, never pickled code.
+"""
+
+import io
+import pickletools
+import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from macnn.errors import CheckpointError
+from macnn.reading import read_bytes
+from macnn.tensors import read_tensors
+from macnn.text import shown
 
 _KINDS = "expected .safetensors, or a state dictionary of torch.save"
+_BYTES = 16 * 2**30
+_PICKLE_BYTES = 4 * 2**20  # of names, shapes and places; the values lie beside them
+_LEGACY_PICKLES = 5  # what torch.save wrote one after the other until 2020
+# What a state dictionary is made of. PyTorch lets pass more, some of which takes any memory.
+_MADE_OF = re.compile(
+    r"collections OrderedDict|torch(\.storage)? \w+Storage|torch (Size|device|[a-z]+\d+)"
+    r"|torch\._utils _rebuild_(tensor(_v[23])?|parameter)"
+)
+_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
@@ -22,26 +40,26 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing, damaged, or holds something else.
     """
-    if not file.is_file():
-        raise CheckpointError(f"weights file {file} does not exist")
+    if file.suffix == ".safetensors":
+        return read_tensors(file, CheckpointError, hint=_KINDS)
+    content = read_bytes(file, CheckpointError, limit=_BYTES, hint=_KINDS)
     try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"weights file {file} cannot be read ({error})", hint=_KINDS
-        ) from None
+        _refuse_bombs(content)
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     # PyTorch raises anything on a file that is not its own, and advises to run what is in it.
     except Exception:
         raise CheckpointError(
-            f"weights file {file} holds no weights, or is damaged", hint=_KINDS
+            f"weights file {shown(file)} holds no weights, or is damaged", hint=_KINDS
         ) from None
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(f"weights file {file} is not a state dictionary of tensors")
-    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
+    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
+    ):
+        raise CheckpointError(
+            f"weights file {shown(file)} is not a state dictionary of named tensors"
+        )
+    return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
 
 
 def load_into(network: nn.Module, tensors: Mapping[str, Tensor], origin: str, name: str) -> None:
@@ -49,12 +67,12 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], origin: str, na
 
     Args:
         network: the cut network.
-        tensors: named tensors.
+        tensors: named tensors, of any precision.
         origin: where they came from, for messages.
         name: the network's name, for messages.
 
     Raises:
-        CheckpointError: a tensor is missing, has another shape, or is not finite.
+        CheckpointError: a tensor is missing, has another shape or type, or is not finite.
     """
     expected = network.state_dict()
     missing = [key for key in expected if key not in tensors]
@@ -64,12 +82,73 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], origin: str, na
             f"missing, '{missing[0]}' first",
             hint="pass the file of this network, or another --backbone",
         )
-    for key, own in expected.items():
-        if tensors[key].shape != own.shape:
-            raise CheckpointError(
-                f"{origin}: not weights of {name}, '{key}' has shape {tuple(tensors[key].shape)}, "
-                f"expected {tuple(own.shape)}"
-            )
-        if not torch.isfinite(tensors[key]).all():
-            raise CheckpointError(f"{origin}: '{key}' holds a value that is not finite")
-    network.load_state_dict({key: tensors[key] for key in expected})
+    taken = {
+        key: given.to(own.dtype) if given.shape == own.shape and _converts(given, own) else given
+        for key, own, given in ((key, own, tensors[key]) for key, own in expected.items())
+    }
+    if reason := mismatch(expected, taken):
+        raise CheckpointError(f"{origin}: not weights of {name}, {reason}")
+    network.load_state_dict(taken)
+
+
+def mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    """What keeps tensors from being those of a state: names, shapes, types, or a value.
+
+    Args:
+        expected: tensors of the same names, shapes and types; their values do not matter.
+        given: what a file holds.
+
+    Returns:
+        The first misfit, in words; None if there is none.
+    """
+    if missing := [name for name in expected if name not in given]:
+        return f"'{shown(missing[0], 200)}' is missing"
+    if further := [name for name in given if name not in expected]:
+        return f"'{shown(further[0], 200)}' is none of its tensors"
+    for name, own in expected.items():
+        found, what = given[name], f"'{shown(name, 200)}'"
+        if found.shape != own.shape:
+            shape = shown(tuple(found.shape), 100)
+            return f"{what} has shape {shape}, expected {tuple(own.shape)}"
+        if found.dtype != own.dtype:
+            return f"{what} is {_type(found)}, expected {_type(own)}"
+        if not found.isfinite().all():
+            return f"{what} holds a value that is not finite"
+    return None
+
+
+def _converts(given: Tensor, own: Tensor) -> bool:
+    """Whether a tensor is in another precision only."""
+    return given.dtype in _FLOATING and own.dtype in _FLOATING
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _refuse_bombs(content: bytes) -> None:
+    """Check that reading a file of PyTorch takes no more memory than the file.
+
+    Raises:
+        ValueError: it holds more than its own size, or pickles of other than tensors.
+    """
+    stream = io.BytesIO(content)
+    if not content.startswith(b"PK\x03\x04"):  # as PyTorch decides
+        for _ in range(_LEGACY_PICKLES):
+            _check_pickle(stream)
+        return
+    with zipfile.ZipFile(stream) as archive:
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > len(content):
+            raise ValueError("packed")
+        for entry in entries:
+            if entry.filename.lower().endswith(".pkl"):
+                _check_pickle(io.BytesIO(archive.read(entry)))
+
+
+def _check_pickle(stream: BinaryIO) -> None:
+    for opcode, argument, position in pickletools.genops(stream):
+        if (position or 0) > _PICKLE_BYTES:
+            raise ValueError("too long")
+        if opcode.name == "GLOBAL" and not _MADE_OF.fullmatch(str(argument)):
+            raise ValueError("no tensor")

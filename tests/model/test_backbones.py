@@ -4,7 +4,7 @@ from torchvision import models
 
 from macnn.errors import CheckpointError, UsageError
 from macnn.model.alignment import CellGrid, cell_grid
-from macnn.model.backbones import Backbone, BackboneSpec, build_backbone
+from macnn.model.backbones import Backbone, BackboneSpec, ShapesOnly, build_backbone
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,35 @@ def test_an_unknown_network_or_tap_is_refused_with_a_near_one(spec, message):
     assert message in str(refused.value)
 
 
-def test_a_network_without_a_spatial_map_is_refused():
-    with pytest.raises(UsageError, match="no spatial map"):
-        Backbone(BackboneSpec("resnet18", "avgpool")).map_shape(224)
+@pytest.mark.parametrize(
+    ("name", "tap"),
+    [
+        ("resnet18", "avgpool"),  # one cell
+        ("resnet18", "flatten"),
+        ("shufflenet_v2_x0_5", "stage2.1.size"),  # a number
+        ("vit_b_32", "encoder.layers.encoder_layer_0.self_attention"),  # a pair
+    ],
+)
+def test_a_network_without_a_spatial_map_is_refused(name, tap):
+    with ShapesOnly(), pytest.raises(UsageError, match="no spatial map"):
+        Backbone(BackboneSpec(name, tap)).map_shape(224)
+
+
+@pytest.mark.parametrize("name", ["tiny", "regnet_y_128gf", "swin_b"])
+def test_the_shape_of_a_map_is_known_before_weights_and_pixels_take_memory(name):
+    with ShapesOnly():
+        backbone = Backbone(BackboneSpec(name))
+    assert sum(p.nbytes for p in backbone.parameters() if p.device.type != "meta") < 2**20
+    stride = 8 if name == "tiny" else 32
+    assert backbone.map_shape(4096)[1:] == (4096 // stride, 4096 // stride)
+
+
+@pytest.mark.parametrize("name", ["tiny", "resnet18", "swin_t"])
+def test_the_shape_of_a_map_is_that_of_the_features(name):
+    backbone = Backbone(BackboneSpec(name)).eval()
+    with torch.no_grad():
+        features = backbone(torch.zeros(1, 3, 96, 96, dtype=torch.uint8))
+    assert backbone.map_shape(96) == tuple(features.shape[1:])
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_0", "convnext_tiny"])

@@ -1,9 +1,15 @@
+import json
+from dataclasses import asdict
+from pathlib import Path
+
 import pytest
 import torch
 from torch.testing import assert_close
 
-from macnn.model import Network, NetworkSpec
+from macnn.errors import CheckpointError
+from macnn.model import Network, NetworkSpec, PartCNNSpec
 from macnn.model.backbones import Backbone, BackboneSpec
+from macnn.reading import parse_json
 
 
 def network(parts=3, classes=5, **more):
@@ -63,3 +69,51 @@ def test_gradients_reach_convolutions_grouping_layers_and_classifiers(images):
         for name, parameter in model.named_parameters()
         if "body.0" in name or not name.startswith("backbone")
     )
+
+
+SPEC = NetworkSpec("tiny", None, 64, 2, classes=5, hidden=8, power=8.0)
+PART_CNN = PartCNNSpec(
+    **asdict(SPEC) | {"image_size": 128},
+    locator_size=64,
+    stream_size=32,
+    part_share=0.25,
+    object_threshold=0.5,
+    shared=False,
+)
+NEVER = ({}, [], "", "x" * 201, -1, 2**70, 1e300, float("nan"), float("inf"))
+
+
+def read(content, form):
+    return parse_json(json.dumps(content).encode(), Path("spec"), form, CheckpointError)
+
+
+@pytest.mark.parametrize("spec", [SPEC, PART_CNN], ids=["network", "part cnn"])
+def test_a_description_is_read_back(spec):
+    assert read(asdict(spec), type(spec)) == spec
+    assert read(asdict(spec), NetworkSpec | PartCNNSpec) == spec
+
+
+@pytest.mark.parametrize("spec", [SPEC, PART_CNN], ids=["network", "part cnn"])
+def test_no_field_of_a_description_holds_anything_unbearable(spec):
+    for name in asdict(spec):
+        for wrong in NEVER:
+            with pytest.raises(CheckpointError, match=r"^spec: damaged \("):
+                read(asdict(spec) | {name: wrong}, type(spec))
+    for content in (asdict(spec) | {"further": 1}, {}, [], None, 1):
+        with pytest.raises(CheckpointError, match=r"^spec: damaged \("):
+            read(content, type(spec))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_size": 100}, "100 px are no multiple of 64"),
+        ({"parts": 0}, "no parts, or no classes"),
+        ({"classes": 0}, "no parts, or no classes"),
+    ],
+)
+def test_fields_of_a_part_cnn_that_do_not_go_together_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        PartCNNSpec(**asdict(PART_CNN) | change)
+    with pytest.raises(CheckpointError, match=message):
+        read(asdict(PART_CNN) | change, PartCNNSpec)

@@ -1,0 +1,12 @@
+"""How large what settings and files ask for may be: beyond all use, and within any memory."""
+
+IMAGE_SIZES = (16, 4096)  # side in pixels
+PARTS = 16
+CLASSES = 100_000
+HIDDEN = 16_384  # width of the channel-grouping layers
+POWER = 1_000.0  # exponent of the squashing
+SCALE = 1e30  # of features and responses
+COUNT = 2**31 - 1  # steps, images and whatever else is counted
+SEED = 2**63 - 1
+NAME = 200  # characters
+PATH = 4096  # characters
