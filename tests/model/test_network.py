@@ -80,7 +80,7 @@ PART_CNN = PartCNNSpec(
     object_threshold=0.5,
     shared=False,
 )
-NEVER = ({}, [], "", "x" * 201, -1, 2**70, 1e300, float("nan"), float("inf"))
+NEVER = ({}, [], "", "x" * 201, -1, 2**200, 1e300, float("nan"), float("inf"))
 
 
 def read(content, form):
