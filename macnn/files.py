@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def cut(file: Path, length: int) -> None:
 
 
 @contextmanager
-def whole_folder(final: Path, *, owner: str = "") -> Iterator[Path]:
+def whole_folder(final: Path, *, owner: str = "", replaced: Sequence[str] = ()) -> Iterator[Path]:
     """A folder to fill that gets its name when it is whole, or else disappears.
 
     What lies right in it is synced to disk.
@@ -89,9 +89,10 @@ def whole_folder(final: Path, *, owner: str = "") -> Iterator[Path]:
     Args:
         final: its name; an empty folder of that name is replaced.
         owner: identifier of the run it belongs to, for `clear_leftovers`.
+        replaced: files of a folder of that name, which are deleted when the new one is whole.
 
     Raises:
-        OSError: it cannot be written, or `final` is a link or not empty.
+        OSError: it cannot be written, or `final` is a link or holds other files.
     """
     refuse_link(final)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,7 @@ def whole_folder(final: Path, *, owner: str = "") -> Iterator[Path]:
         yield temporary
         for entry in (*temporary.iterdir(), temporary):
             sync(entry)
-        temporary.rename(final)
+        _put(temporary, final, replaced)
         sync(final.parent)
     finally:
         discard_tree(temporary)
@@ -168,6 +169,19 @@ def move_files(names: Iterable[str], source: Path, target: Path) -> None:
             except OSError:
                 break
             folder = folder.parent
+
+
+def _put(temporary: Path, final: Path, replaced: Sequence[str]) -> None:
+    """Give a folder its name; what it replaces is deleted afterwards, or put back."""
+    aside = temporary_path(final.parent)
+    move_files(replaced, final, aside)
+    try:
+        temporary.rename(final)
+    except OSError:
+        move_files(replaced, aside, final)
+        discard_files(aside, ())
+        raise
+    discard_tree(aside)
 
 
 def refuse_link(file: Path) -> None:

@@ -24,16 +24,12 @@ def report(
     'eval' writes it too; this draws it again, with another baseline or after the images have
     moved, and runs no network.
     """
-    from macnn.config.resolve import read_toml
-    from macnn.errors import UsageError
     from macnn.report import page
+    from macnn.runs.contents import refuse_links
+    from macnn.runs.portable import read_settings
 
-    config = run / "config.toml"
-    if not config.is_file():
-        raise UsageError(
-            f"{run}: not a run folder of macnn", hint="name the --output of a training with --run"
-        )
-    settings = given.resolve((str(config), read_toml(config))).settings
+    settings = given.resolve(read_settings(run)).settings
+    refuse_links(run)
     compared = page.read_baseline(baseline, split) if baseline else None
     file = page.run(run, settings, split=split, baseline=compared)
     if json:

@@ -17,6 +17,7 @@ from macnn.report import page
 from macnn.report.plots import confusion_picture
 from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
+from macnn.runs.contents import refuse_links
 from macnn.runs.images import warn_of_other_images
 from macnn.runs.networks import load_model
 from macnn.runs.session import session
@@ -53,13 +54,16 @@ def _run(
     baseline: Path | None,
     listen: Listener,
 ) -> dict[str, Any]:
+    checkpoint.say_where_from(listen)
+    run = checkpoint.run
+    refuse_links(run)
     compared = page.read_baseline(baseline, split) if baseline else None
     device = prepare(settings)
     network = place(load_model(checkpoint), settings, device)
     images = open_images(settings, listen)
     if network.spec.classes:
         check_classes(images, checkpoint.class_names)
-    warn_of_other_images(checkpoint.run, images, listen)
+    warn_of_other_images(run, images, listen)
     measured = open_loader(settings, images.split(split))
     fitting = open_loader(settings, images.split(*(FITTING - {split} or FITTING)))
     result = evaluate(
@@ -67,7 +71,7 @@ def _run(
     )
 
     drawn = None if result.telemetry is None else draw_parts(network, measured)
-    report = checkpoint.run / "report"
+    report = run / "report"
     files = []
     content: dict[str, Any] = {"kind": checkpoint.kind, "step": checkpoint.step}
     content |= result.as_json()
@@ -86,10 +90,10 @@ def _run(
         report.mkdir(parents=True, exist_ok=True)
         files.append(report / f"predictions-{split}.safetensors")
         write_predictions(files[-1], result.predictions)
-        files += [report / f"eval-{split}.json", page.page_of(checkpoint.run, split)]
+        files += [report / f"eval-{split}.json", page.page_of(run, split)]
         content["files"] = [str(file) for file in files]
         write_json(files[-2], content)
     except OSError as error:
         raise DiskError(f"{report}: cannot be written ({error})") from None
-    page.run(checkpoint.run, settings, split=split, baseline=compared)
+    page.run(run, settings, split=split, baseline=compared)
     return content

@@ -26,11 +26,13 @@ from torch import Tensor
 from macnn.config import Settings
 from macnn.config.resolve import flatten
 from macnn.errors import CheckpointError, DiskError
+from macnn.events import Listener, Notice
 from macnn.files import discard_files, sync, whole_folder, write_json, write_text
 from macnn.model import NetworkSpec, PartCNNSpec
 from macnn.reading import Document, parse_json, read_bytes, read_json, read_text, sha256
 from macnn.runs.contents import POINTERS, checkpoint_files, step_folders, step_number
 from macnn.runs.identity import RunId, Status, made_here, read_status
+from macnn.runs.portable import portable
 from macnn.tensors import read_tensors
 from macnn.text import shown
 
@@ -39,14 +41,6 @@ FORMAT = 3  # 2 did not name its run
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ClassName = Annotated[str, Field(min_length=1, max_length=4096)]
 Step = Annotated[int, Field(ge=0, lt=10**18)]
-# What a checkpoint says about the machine it was made on, and decides on no other.
-OF_THE_MACHINE = frozenset(
-    {
-        *("data.root", "data.cache", "data.workers", "model.weights"),
-        *("train.feature_cache", "train.cache_budget", "run.output", "run.device", "run.threads"),
-        *("run.compile", "run.kernels", "run.process_timeout", "run.tensorboard"),
-    }
-)
 
 
 class Progress(Document):
@@ -137,10 +131,16 @@ class Checkpoint:
 
         What belongs to a machine (paths, devices, processes) is left out unless it is this one.
         """
-        flat = self.all_settings()[1].items()
-        foreign = frozenset() if self.made_here else OF_THE_MACHINE
-        chosen = {k: v for k, v in flat if k.split(".")[0] in sections and k not in foreign}
-        return str(self.folder), chosen
+        name, values = self.all_settings()
+        if not self.made_here:
+            values = portable(values)
+        return name, {k: v for k, v in values.items() if k.split(".")[0] in sections}
+
+    def say_where_from(self, listen: Listener) -> None:
+        """Say so if it was made on another machine, where `layer` leaves settings out."""
+        if not self.made_here:
+            what = "its data set, devices and processes are not taken from it"
+            listen(Notice("info", f"{shown(self.folder)}: made on another machine: {what}"))
 
     def all_settings(self) -> tuple[str, dict[str, Any]]:
         """As `layer`, of all sections and with all that belongs to the machine."""

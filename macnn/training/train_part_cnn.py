@@ -51,6 +51,8 @@ def _run(
     if resume is not None and (done := finished_summary(resume.run)) is not None:
         return done
     output = resume.run if resume else check_output(settings.run.output, overwrite)
+    if init is not None:
+        init.say_where_from(listen)
     if resume is not None:
         warn_if_others_may_write(output, listen)
     source = resume or init
