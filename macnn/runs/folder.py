@@ -243,7 +243,8 @@ class RunFolder:
         self._write_json(STATUS, status)
 
     def _write_json(self, name: str, content: object) -> None:
-        write_json(self.path / name, content, owner=self.run_id)
+        # Killed before the new status is there, the folder is still that of the old run.
+        write_json(self.path / name, content, owner=self._replaces or self.run_id)
 
 
 def _cell(value: object) -> object:
