@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from macnn.errors import DiskError
-from macnn.files import refuse_link
-from macnn.reading import why
 from macnn.text import shown
 
 METRICS = "metrics.jsonl"
@@ -75,19 +73,18 @@ def refuse_links(run: Path) -> None:
         DiskError: there is one in the place of a file or folder of the run.
     """
     folders = [run / name for name in ("checkpoints", "report", "tensorboard")]
-    try:
-        for path in (*(run / name for name in _TOP), *folders):
-            refuse_link(path)
-        for folder in folders:
-            for path in folder.iterdir() if folder.is_dir() else ():
-                refuse_link(path)
-        if (run / METRICS).exists() and (run / METRICS).stat().st_nlink > 1:
+    inside = [entry for folder in folders if folder.is_dir() for entry in folder.iterdir()]
+    for path in (*(run / name for name in _TOP), *folders, *inside):
+        if path.is_symlink():
             raise DiskError(
-                f"{shown(run / METRICS)}: has a second name elsewhere, and is written in place",
-                hint="copy the folder, and go on in the copy",
+                f"{shown(path)}: is a link, which is not written through",
+                hint="put the file or folder itself there",
             )
-    except OSError as error:
-        raise DiskError(f"{shown(error.filename or run)}: {why(error)}") from None
+    if (run / METRICS).exists() and (run / METRICS).stat().st_nlink > 1:
+        raise DiskError(
+            f"{shown(run / METRICS)}: has a second name elsewhere, and is written in place",
+            hint="copy the folder, and go on in the copy",
+        )
 
 
 def _matching(folder: Path, pattern: re.Pattern[str]) -> Iterator[str]:

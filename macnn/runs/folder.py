@@ -101,15 +101,17 @@ class RunFolder:
         self.run_id = new_id()
         self.path.mkdir(parents=True, exist_ok=True)
         if before is None:
-            clear_leftovers(self.path)
             self._status("running")
+            left = [entry.name for entry in temporaries(self.path) if entry.is_file()]
+            discard_files(self.path, left)
             return
         self._replaces = before.run
         kept = temporaries(self.path, before.replaces) if before.replaces else []
-        if not kept and not step_folders(self.checkpoints):  # nothing to lose
-            self._status("running")
+        if not any(entry.is_dir() for entry in kept) and not step_folders(self.checkpoints):
+            self._status("running")  # nothing to lose
             self._discard_own()
-            clear_leftovers(self.path, before.run)
+            for owner in filter(None, (before.run, before.replaces)):
+                clear_leftovers(self.path, owner)
             return
         self._aside = temporary_path(self.path, before.run)
         self._aside.mkdir()

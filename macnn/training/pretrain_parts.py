@@ -32,7 +32,7 @@ def run(
 
     Args:
         settings: of the run.
-        overwrite: give up what the run folder holds.
+        overwrite: replace the run that the folder holds.
         listen: hears of the progress.
         resume: a checkpoint of this run folder to go on from.
 

@@ -55,7 +55,7 @@ def run_recorded(
         images: the data set, with its validation images if there are any.
         settings: of the run.
         output: the run folder.
-        overwrite: give up what it holds.
+        overwrite: replace the run that it holds.
         resume: its checkpoint to go on from.
         listen: hears of the progress.
 

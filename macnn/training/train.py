@@ -30,7 +30,7 @@ def run(
     Args:
         settings: of the run.
         init: the found parts; not needed to resume.
-        overwrite: give up what the run folder holds.
+        overwrite: replace the run that the folder holds.
         listen: hears of the progress.
         resume: a checkpoint of this run folder to go on from.
 
