@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from macnn import bounds
 from macnn.config.section import Section, setting
 
 
@@ -9,13 +10,19 @@ class ModelSettings(Section):
     """The network."""
 
     backbone: str = setting(
-        "tiny", "--backbone", "'tiny' (packaged) or any torchvision classification network by name."
+        "tiny",
+        "--backbone",
+        "'tiny' (packaged) or any torchvision classification network by name.",
+        min_length=1,
+        max_length=bounds.NAME,
     )
     tap: str | None = setting(
         None,
         "--tap",
         "Node of the backbone whose output is the feature map; by default the last spatial one "
         "(for VGG the ReLU before the last pooling, as in the paper).",
+        min_length=1,
+        max_length=bounds.NAME,
     )
     weights: str | None = setting(
         None,
@@ -24,7 +31,11 @@ class ModelSettings(Section):
         "once), or 'none' for random ones; 'tiny' brings its own.",
     )
     parts: int = setting(
-        4, "--parts", "Number of parts N; 0 is the global-average-pool baseline.", ge=0, le=16
+        4,
+        "--parts",
+        "Number of parts N; 0 is the global-average-pool baseline.",
+        ge=0,
+        le=bounds.PARTS,
     )
     hidden: int | None = setting(
         None,
@@ -32,6 +43,7 @@ class ModelSettings(Section):
         "Hidden width of the channel-grouping layers; by default the number of channels.",
         source="released network",
         ge=1,
+        le=bounds.HIDDEN,
     )
     activation: Literal["sigmoid", "softplus_tanh"] = setting(
         "sigmoid", "--activation", "Squashing g of the attention maps.", source="paper: sigmoid"
@@ -42,6 +54,7 @@ class ModelSettings(Section):
         "Exponent of the squashed response; larger is sharper.",
         source="paper: 1; released network: 4",
         gt=0,
+        le=bounds.POWER,
     )
     gain: float = setting(
         1.0,
@@ -49,6 +62,7 @@ class ModelSettings(Section):
         "Standard deviation of a part's response in front of the squashing, after the measured "
         "feature scale.",
         gt=0,
+        le=bounds.SCALE,
     )
     map_gradient: bool = setting(
         False,

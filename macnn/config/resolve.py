@@ -5,7 +5,7 @@ Precedence: flag = `--set a.b=v` > `MACNN_A__B` environment > file > checkpoint 
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
@@ -16,9 +16,11 @@ from pydantic import ValidationError
 
 from macnn.config.settings import Settings, paths
 from macnn.errors import UsageError
+from macnn.reading import read_text, why
 from macnn.text import shown
 
 PREFIX = "MACNN_"
+TOML_BYTES = 2**15  # some ten times all settings
 Layer = Mapping[str, Any]  # dotted path -> value
 
 
@@ -71,7 +73,10 @@ def resolve(
     for name, layer in layers:
         for path, value in layer.items():
             if path not in known:
-                raise UsageError(f"{name}: unknown key '{path}'", hint=_nearest(path, known))
+                raise UsageError(
+                    f"{shown(name)}: unknown key '{shown(path, 100)}'",
+                    hint=_nearest(path[:100], known),
+                )
             values[path] = value
             sources[path] = name
     settings = _validated(values, sources)
@@ -83,14 +88,13 @@ def read_toml(file: Path) -> dict[str, Any]:
     """Read a TOML file of sections into dotted paths.
 
     Raises:
-        UsageError: the file is missing or not TOML.
+        UsageError: the file is missing, too large or not TOML.
     """
+    text = read_text(file, UsageError, limit=TOML_BYTES)
     try:
-        return flatten(tomllib.loads(file.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise UsageError(f"{file}: no such configuration file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{file}: not a readable TOML file ({error})") from None
+        return flatten(tomllib.loads(text))
+    except (ValueError, RecursionError) as error:  # endless numbers, arrays in arrays in arrays
+        raise UsageError(f"{shown(file)}: not a readable TOML file ({why(error)})") from None
 
 
 def presets() -> tuple[str, ...]:
@@ -108,7 +112,8 @@ def read_preset(name: str) -> dict[str, Any]:
     """
     if name not in presets():
         raise UsageError(
-            f"preset '{name}' does not exist", hint=f"choose from {', '.join(presets())}"
+            f"preset '{shown(name, 100)}' does not exist",
+            hint=f"choose from {', '.join(presets())}",
         )
     text = (files("macnn.config") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
     own = flatten(tomllib.loads(text))
@@ -142,7 +147,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
 def _assignment(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
     if not equals:
-        raise UsageError(f"--set {text}: expected section.key=value")
+        raise UsageError(f"--set {shown(text)}: expected section.key=value")
     return path.strip(), value.strip()
 
 
@@ -162,10 +167,20 @@ def _validated(values: Layer, sources: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate(nested)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_context=False)[0]
         path = ".".join(str(part) for part in first["loc"][:2])
-        where = sources.get(path, "")
+        where, value = sources[path], values[path]
         if where == "flag":
             flag = paths()[path].json_schema_extra["flag"]
-            raise UsageError(f"{flag} {shown(str(first['input']))}: {first['msg']}") from None
-        raise UsageError(f"{path} = {first['input']!r} ({where}): {first['msg']}") from None
+            raise UsageError(f"{flag} {_said(str, value)}: {first['msg']}") from None
+        raise UsageError(
+            f"{path} = {_said(repr, value)} ({shown(where)}): {first['msg']}"
+        ) from None
+
+
+def _said(text: Callable[[Any], str], value: Any) -> str:
+    """A value in a message."""
+    try:
+        return shown(text(value), 200)
+    except (ValueError, RecursionError):  # thousands of digits, arrays in arrays in arrays
+        return type(value).__name__

@@ -5,16 +5,19 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from macnn.config.section import Section, setting
+from macnn import bounds
+from macnn.config.section import Section, absolute, setting
 
 
 class RunSettings(Section):
     """Where and how a run happens."""
 
     output: Path | None = setting(None, "--output", "Run folder to write.")
-    seed: int = setting(0, "--seed", "Seed of everything random.", ge=0)
-    device: str = setting("auto", "--device", "auto, cpu, cuda or cuda:N.")
-    threads: int | None = setting(None, "--threads", "CPU threads; by default PyTorch's.", ge=1)
+    seed: int = setting(0, "--seed", "Seed of everything random.", ge=0, le=bounds.SEED)
+    device: str = setting("auto", "--device", "auto, cpu, cuda or cuda:N.", max_length=bounds.NAME)
+    threads: int | None = setting(
+        None, "--threads", "CPU threads; by default PyTorch's.", ge=1, le=1024
+    )
     precision: Literal["fp32", "bf16", "fp16"] = setting(
         "fp32",
         "--precision",
@@ -36,12 +39,21 @@ class RunSettings(Section):
         "Seconds until a process that does not answer the others counts as lost, for torchrun to "
         "start all again.",
         ge=1,
+        le=7 * 24 * 3600,
     )
     save_every: int = setting(
-        0, "--save-every", "Steps between checkpoints; 0 saves after every round only.", ge=0
+        0,
+        "--save-every",
+        "Steps between checkpoints; 0 saves after every round only.",
+        ge=0,
+        le=bounds.COUNT,
     )
     keep_checkpoints: int = setting(
-        2, "--keep-checkpoints", "How many of the newest checkpoints to keep beside the best.", ge=1
+        2,
+        "--keep-checkpoints",
+        "How many of the newest checkpoints to keep beside the best.",
+        ge=1,
+        le=bounds.COUNT,
     )
     tensorboard: bool = setting(
         False,
@@ -53,5 +65,4 @@ class RunSettings(Section):
     @field_validator("output")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
-        """A saved configuration then means the same from any folder."""
-        return None if path is None else path.absolute()
+        return None if path is None else absolute(path)

@@ -1,8 +1,12 @@
 """What a section of settings is: each setting has a type, default, flag, text and source."""
 
+from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from macnn import bounds
+from macnn.reading import why
 
 
 def setting(default: Any, flag: str, text: str, *, source: str = "ours", **limits: Any) -> Any:
@@ -13,6 +17,30 @@ def setting(default: Any, flag: str, text: str, *, source: str = "ours", **limit
 
 
 class Section(BaseModel):
-    """A table of the configuration file; unknown keys are errors."""
+    """A table of the configuration file; unknown keys are errors, and so is what does not print."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _printable(cls, value: Any) -> Any:
+        if isinstance(value, str) and not (value.isprintable() and len(value) <= bounds.PATH):
+            raise ValueError("does not print, or is too long")
+        return value
+
+
+def absolute(path: Path) -> Path:
+    """The path from the root: a saved configuration then means the same from any folder.
+
+    Raises:
+        ValueError: it does not print, or there is no current folder any more.
+    """
+    try:
+        whole = path.absolute()
+    except OSError as problem:
+        raise ValueError(f"the current folder: {why(problem)}") from None
+    if not str(whole).isprintable() or len(str(whole)) > bounds.PATH:
+        raise ValueError("its name does not print; rename the folder, or link to it")
+    return whole

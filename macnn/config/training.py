@@ -2,13 +2,16 @@
 
 from typing import Literal
 
+from macnn import bounds
 from macnn.config.section import Section, setting
 
 
 class PretrainSettings(Section):
     """Part pre-training: clustering, and fitting the grouping layers to the clusters."""
 
-    restarts: int = setting(64, "--restarts", "k-means restarts; the best inertia wins.", ge=1)
+    restarts: int = setting(
+        64, "--restarts", "k-means restarts; the best inertia wins.", ge=1, le=4096
+    )
     keep: float = setting(
         0.5,
         "--keep",
@@ -19,7 +22,11 @@ class PretrainSettings(Section):
         le=1,
     )
     fit_steps: int = setting(
-        300, "--fit-steps", "Steps that fit the grouping layers to the indicators.", ge=1
+        300,
+        "--fit-steps",
+        "Steps that fit the grouping layers to the indicators.",
+        ge=1,
+        le=bounds.COUNT,
     )
     fit_rate: float = setting(1e-3, "--fit-rate", "Adam learning rate of that fit.", gt=0)
 
@@ -27,15 +34,20 @@ class PretrainSettings(Section):
 class TrainSettings(Section):
     """Alternating optimisation (PAPER.md 7)."""
 
-    rounds: int = setting(24, "--rounds", "Alternations at most.", ge=1)
+    rounds: int = setting(24, "--rounds", "Alternations at most.", ge=1, le=100_000)
     epochs: int = setting(
         2,
         "--epochs",
         "Epochs of each convolution phase; the baseline trains rounds x epochs.",
         ge=1,
+        le=100_000,
     )
     grouping_steps: int = setting(
-        10, "--grouping-steps", "Steps of each grouping phase at most; 0 skips it.", ge=0
+        10,
+        "--grouping-steps",
+        "Steps of each grouping phase at most; 0 skips it.",
+        ge=0,
+        le=10_000,
     )
     tolerance: float = setting(
         0.0,
@@ -81,6 +93,7 @@ class TrainSettings(Section):
         "Pieces a batch is worked on in, one after the other, to save memory; rates and batch size "
         "mean the same.",
         ge=1,
+        le=16_384,
     )
     ema: float = setting(
         0.0,
@@ -140,7 +153,9 @@ class TrainSettings(Section):
 class PartCNNSettings(Section):
     """Joint recognition on part crops (PAPER.md 8)."""
 
-    epochs: int = setting(8, "--stream-epochs", "Epochs over the training images.", ge=1)
+    epochs: int = setting(
+        8, "--stream-epochs", "Epochs over the training images.", ge=1, le=100_000
+    )
     stream_size: int | None = setting(
         None,
         "--stream-size",
@@ -148,6 +163,7 @@ class PartCNNSettings(Section):
         "run that found the parts.",
         source="paper: 224",
         ge=32,
+        le=bounds.IMAGE_SIZES[1],
     )
     part_share: float = setting(
         96 / 448,

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from annotated_types import Le, Lt
 
 from macnn.config import Settings, resolve
 from macnn.config.resolve import presets, read_preset, read_toml
@@ -60,7 +61,24 @@ def test_a_bad_assignment_is_refused_with_its_name_and_a_remedy(assignment, mess
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[data]\nroot = ", "not a readable TOML"), ("[dat]\nroot = 'x'", "unknown key 'dat.root'")],
+    [
+        ("[data]\nroot = ", "not a readable TOML"),
+        ("[dat]\nroot = 'x'", "unknown key 'dat.root'"),
+        ("data = [1]", "unknown key 'data'"),
+        ("[[data]]\nroot = 'x'", "unknown key 'data'"),
+        ("[data.root]\nx = 1", "data.root = {'x': 1}"),
+        ('"a\\u001b.b.c" = 1', r"unknown key 'a\x1b.b.c'"),
+        (f"'{'a' * 9999}' = 1", "a...a"),
+        (f"a = {'[' * 9999}", "not a readable TOML"),
+        (f"[data]\nroot = {'[' * 200}{']' * 200}", "data.root = [["),
+        (f"[train]\nrate = {'9' * 5000}", "not a readable TOML"),
+        (f"[train]\nrate = 0x{'f' * 5000}", "train.rate = int"),
+        ("[train]\nrate = nan", "finite"),
+        ("[train]\nrate = inf", "finite"),
+        ('[data]\nroot = "a\\u0000"', "its name does not print"),
+        ('[model]\nweights = "a\\u202e"', "does not print"),
+        (f"[train]\nlayer_rates = '{'a' * 5000}'", "too long"),
+    ],
 )
 def test_a_bad_file_is_refused(tmp_path, text, message):
     file = tmp_path / "bad.toml"
@@ -69,10 +87,53 @@ def test_a_bad_file_is_refused(tmp_path, text, message):
         resolve(file=file, environ={})
     assert message in str(refused.value)
     assert str(file) in str(refused.value)
+    assert len(str(refused.value)) < 500 + len(str(file))
+
+
+def test_only_small_regular_files_of_text_are_read(tmp_path):
+    (tmp_path / "latin.toml").write_bytes(b"[data]\nroot = 'caf\xe9'")
+    (tmp_path / "large.toml").write_text("#" * 2**16)
+    for name, message in (
+        ("latin.toml", "not UTF-8 at byte 18"),
+        ("large.toml", "65,536 bytes, more than"),
+        ("", "Is a directory"),
+        ("/dev/zero", "not a regular file"),
+        ("a\0b", "null byte"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            read_toml(tmp_path / name)
+
+
+ODD = (
+    *(None, {}, [], [[]], "x", "", -1, 2**70, 2**20000, 1e308, float("inf"), float("nan"), True),
+    *(b"x", "\0", "\ud800", "9" * 5000, object()),
+)
+
+
+def test_no_value_of_any_setting_is_anything_but_taken_or_refused():
+    said = []
+    for path in paths():
+        for value in ODD:
+            for layer in ({"flags": {path: value}}, {"checkpoint": ("run", {path: value})}):
+                try:
+                    to_toml(resolve(environ={}, **layer).settings).encode()
+                except UsageError as refused:
+                    said.append(str(refused))
+    assert all(text.isprintable() and len(text) < 500 for text in said)
+    assert len(said) > 10 * len(paths())
+
+
+def test_every_integer_is_bounded_from_above_and_every_number_finite():
+    for path, field in paths().items():
+        limits = [limit for limit in field.metadata if isinstance(limit, Le | Lt)]
+        assert limits or field.annotation not in (int, int | None), path
+    for field in ("rate", "weight_decay", "margin"):
+        with pytest.raises(UsageError, match="finite"):
+            resolve(assignments=(f"train.{field}=inf",), environ={})
 
 
 def test_missing_file_and_unknown_preset_are_refused():
-    with pytest.raises(UsageError, match="no such configuration file"):
+    with pytest.raises(UsageError, match="no such file"):
         resolve(file=Path("nowhere.toml"), environ={})
     with pytest.raises(UsageError, match="choose from"):
         resolve(preset="demmo", environ={})
