@@ -34,7 +34,7 @@ def layouts(*, json: JSON = False) -> None:
 
 
 @app.command("check")
-@takes_settings("data.dataset")
+@takes_settings("data.dataset", "data.allow_links")
 def check(
     *,
     root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder, or CSV manifest.")],
@@ -49,9 +49,9 @@ def check(
     from macnn.data.check import check as look_over
     from macnn.errors import DataError
 
-    dataset = given.resolve().settings.data.dataset
+    data = given.resolve().settings.data
     with listening(quiet or json) as listen:
-        report = look_over(root, dataset, listen)
+        report = look_over(root, data.dataset, listen, allow_links=data.allow_links)
     found = report.to_json()
     if json:
         print_json(found)
@@ -63,8 +63,9 @@ def check(
 
 @app.command("cache")
 @takes_settings(
-    "data.root", "data.dataset", "data.image_size", "data.skip_bad_images", "data.split_seed"
-)
+    "data.root", "data.dataset", "data.allow_links", "data.image_size", "data.skip_bad_images",
+    "data.split_seed",
+)  # fmt: skip
 def cache(
     *,
     given: Given,

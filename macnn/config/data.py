@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from macnn.config.section import Section, setting
+from macnn import bounds
+from macnn.config.section import Section, absolute, setting
 
 
 class DataSettings(Section):
@@ -32,7 +33,8 @@ class DataSettings(Section):
         "--img-size",
         "Side of the square network input, in pixels.",
         source="paper: 448",
-        ge=16,
+        ge=bounds.IMAGE_SIZES[0],
+        le=bounds.IMAGE_SIZES[1],
     )
     resize_mode: Literal["crop", "pad", "squash"] = setting(
         "crop",
@@ -47,9 +49,11 @@ class DataSettings(Section):
         "colour jitter).",
     )
     batch_size: int = setting(
-        16, "--batch-size", "Images per optimiser step, over all processes.", ge=1
+        16, "--batch-size", "Images per optimiser step, over all processes.", ge=1, le=16_384
     )
-    workers: int = setting(0, "--workers", "Loader processes; 0 loads in the main process.", ge=0)
+    workers: int = setting(
+        0, "--workers", "Loader processes; 0 loads in the main process.", ge=0, le=1024
+    )
     validation: float = setting(
         0.1,
         "--validation",
@@ -65,7 +69,9 @@ class DataSettings(Section):
         ge=0,
         lt=1,
     )
-    split_seed: int = setting(0, "--split-seed", "Seed of the splits made here.", ge=0)
+    split_seed: int = setting(
+        0, "--split-seed", "Seed of the splits made here.", ge=0, le=bounds.SEED
+    )
     skip_bad_images: float = setting(
         0.0,
         "--skip-bad-images",
@@ -73,6 +79,12 @@ class DataSettings(Section):
         "first.",
         ge=0,
         lt=1,
+    )
+    allow_links: bool = setting(
+        False,
+        "--allow-links",
+        "Take images that links in the data set's folder fetch from outside it; without this they "
+        "are refused, as a data set from elsewhere must not reach your other files.",
     )
     cache: Path | None = setting(
         None,
@@ -83,9 +95,4 @@ class DataSettings(Section):
     @field_validator("root", "cache")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
-        """A saved configuration then means the same from any folder."""
-        if path is None or path == Path("none"):
-            return None
-        if not str(path.absolute()).isprintable():
-            raise ValueError("its name does not print; rename the folder, or link to it")
-        return path.absolute()
+        return None if path is None or path == Path("none") else absolute(path)

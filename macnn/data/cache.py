@@ -1,70 +1,106 @@
-"""A cache of decoded, pre-resized images, mapped into memory.
+"""A cache of decoded, pre-resized images in one file.
 
-    index.json    the short side, and of every image: its file, and its place in pixels.bin
+    index.jsonl   one line about the cache, then one for every image: its file, its place in pixels
     pixels.bin    uint8 (3, H, W), one image after the other
 
 Images are shrunk to the short side that the network will see. For `--resize-mode crop` without
 strong augmentation what the network sees is the same, bit for bit.
 """
 
+import io
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 from torchvision.transforms.v2 import functional as v2f
 
-from macnn.data.images import LEAVE_OUT, decode, quiet, skippable
+from macnn.data.images import LEAVE_OUT, Admit, check_size, decode, quiet, skippable
+from macnn.data.layouts.limits import IMAGES, LINE
 from macnn.data.samples import ImageSet, Sample
 from macnn.data.threads import mapped
 from macnn.errors import DataError, DiskError, UsageError
 from macnn.events import Listener, silent, track
-from macnn.files import sync, write_json
+from macnn.files import whole_folder
+from macnn.reading import LIST_BYTES, parse_json, read_bytes, why
 from macnn.text import shown
 
-INDEX, PIXELS = "index.json", "pixels.bin"
-VERSION = 1
+INDEX, PIXELS = "index.jsonl", "pixels.bin"
+VERSION: Literal[2] = 2
+HINT = "write it with 'macnn data cache'"
+
+Natural = Annotated[int, Field(ge=0, lt=2**63)]
+Side = Annotated[int, Field(gt=0, lt=2**31)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The first line of the index: the short side, and how many images were and were not read."""
+
+    version: Literal[2]
+    size: Side
+    images: Natural
+    failed: Natural
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One image: its file when it was cached, its size there and here, and where its pixels are."""
 
-    file_bytes: int
+    uri: str
+    file_bytes: Natural
     modified_ns: int
-    stored: tuple[int, int]  # height, width
-    cached: tuple[int, int]
-    offset: int
+    stored: tuple[Side, Side]  # height, width
+    cached: tuple[Side, Side]
+    offset: Natural
+
+    @property
+    def bytes(self) -> int:
+        """How many its pixels take."""
+        return 3 * self.cached[0] * self.cached[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """One image that could not be read, and why."""
+
+    uri: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Cache:
-    """An open cache. `failed` has the reason for every image that could not be read."""
+    """An open cache: by URI, the images that are in it, and why others could not be read."""
 
     folder: Path
-    entries: Mapping[Path, Entry]
-    failed: Mapping[Path, str]
+    entries: Mapping[str, Entry]
+    failed: Mapping[str, str]
+
+    def reason(self, path: Path) -> str | None:
+        """Why an image could not be read when the cache was written, if that was so."""
+        return self.failed.get(_uri(path))
 
     def read(self, path: Path) -> tuple[Tensor, Tensor]:
         """Pixels (3, h, w) uint8, and how much they were shrunk in x and y, (2,).
 
         Raises:
-            DataError: the image is not in the cache.
+            DataError: the image is not in the cache, or the cache was cut off since.
         """
-        entry = self.entries.get(path.absolute())
+        entry = self.entries.get(_uri(path))
         if entry is None:
-            if reason := self.failed.get(path.absolute()):
+            if reason := self.reason(path):
                 raise DataError(reason, hint=LEAVE_OUT)
             raise DataError(f"{shown(path)}: not in {shown(self.folder)}")
         (height, width), (tall, wide) = entry.stored, entry.cached
-        # Opened for every image: a map that is held would be copied to the loader processes.
-        pixels = np.memmap(self.folder / PIXELS, np.uint8, "r", entry.offset, (3, tall, wide))
-        return torch.from_numpy(np.array(pixels)), torch.tensor([wide / width, tall / height])
+        content = _read(self.folder / PIXELS, entry.offset, entry.bytes)
+        pixels = torch.frombuffer(content, dtype=torch.uint8).view(3, tall, wide)
+        return pixels, torch.tensor([wide / width, tall / height])
 
 
 def write_cache(
@@ -83,113 +119,129 @@ def write_cache(
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder}: exists and is not an empty folder", hint="name another")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-            inside = Path(scratch, "cache")
-            inside.mkdir()
-            entries, total = _write_pixels(images, inside / PIXELS, size, listen)
-            index = {
-                "version": VERSION,
-                "size": size,
-                "images": [{"path": _key(p), **asdict(entry)} for p, entry in entries],
-                "failed": {_key(bad.sample.path): bad.reason for bad in images.failed},
-            }
-            write_json(inside / INDEX, index)
-            if folder.exists():
-                folder.rmdir()
-            inside.rename(folder)
+        with whole_folder(folder) as inside:
+            entries = _write_pixels(images, inside / PIXELS, size, listen)
+            failed = [Failed(_uri(bad.sample.path), shown(bad.reason)) for bad in images.failed]
+            head = Head(VERSION, size, len(entries), len(failed))
+            with (inside / INDEX).open("x", encoding="utf-8") as stream:
+                rows: Iterator[Head | Entry | Failed] = chain([head], entries, failed)
+                stream.writelines(json.dumps(asdict(row)) + "\n" for row in rows)
     except OSError as error:
         raise DiskError(
-            f"{folder}: cannot be written ({error.strerror})",
+            f"{folder}: cannot be written ({why(error)})",
             hint="check free space and permissions, or name another folder",
         ) from None
-    return {"images": len(entries), "failed": len(images.failed), "bytes": total}
+    total = sum(entry.bytes for entry in entries)
+    return {"images": len(entries), "failed": len(failed), "bytes": total}
 
 
 def open_cache(folder: Path, images: ImageSet, size: int) -> Cache:
     """Open a cache for these images, for a network that sees `size` pixels.
 
     Raises:
-        DataError: it is no cache, is of another data set, or an image has changed since.
+        DataError: it is no cache, is damaged or of another data set, or an image has changed since.
         UsageError: its images are smaller than the network input.
     """
-    try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        if index["version"] != VERSION:
-            raise ValueError(f"version {index['version']}")
-        entries = {Path(row.pop("path")): _entry(row) for row in index["images"]}
-        failed = {Path(path): reason for path, reason in index["failed"].items()}
-        cached = int(index["size"])
-        end = max((_end(entry) for entry in entries.values()), default=0)
-        if (folder / PIXELS).stat().st_size < end:
-            raise ValueError(f"{PIXELS} is too short")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{shown(folder)}: not a cache of this version ({error})",
-            hint="write it with 'macnn data cache'",
-        ) from None
-    if cached < size:
+    lines = _lines(folder / INDEX)
+    head = _parse(lines, Head)
+    if head.images + head.failed > IMAGES:
+        raise DataError(f"{shown(folder)}: more than {IMAGES:,} images")
+    entries: dict[str, Entry] = {}
+    end = 0
+    for _ in range(head.images):
+        entry = _parse(lines, Entry)
+        tall, wide = entry.cached
+        check_size(wide, tall, f"{shown(folder / INDEX)}: {shown(entry.uri)}")
+        if entry.offset != end:
+            raise DataError(f"{shown(folder / INDEX)}: damaged (offsets)", hint=HINT)
+        end += entry.bytes
+        entries[entry.uri] = entry
+    failed = {}
+    for _ in range(head.failed):
+        bad = _parse(lines, Failed)
+        failed[bad.uri] = bad.reason
+    _read(folder / PIXELS, end, 0)
+    if head.size < size:
         raise UsageError(
-            f"--cache {shown(folder)}: short sides of {cached} pixels, --img-size is {size}",
+            f"--cache {shown(folder)}: short sides of {head.size} pixels, --img-size is {size}",
             hint=f"write it again with --img-size {size}",
         )
     hint = "write the cache again"
     for sample in images.samples:
-        path = sample.path.absolute()
-        if path in failed:
+        uri = _uri(sample.path)
+        if uri in failed:
             continue
-        if path not in entries:
+        if uri not in entries:
             raise DataError(f"{shown(sample.path)}: not in {shown(folder)}", hint=hint)
-        if _state(path) != (entries[path].file_bytes, entries[path].modified_ns):
+        if _state(sample.path) != (entries[uri].file_bytes, entries[uri].modified_ns):
             raise DataError(f"{shown(sample.path)}: changed since it was cached", hint=hint)
     return Cache(folder, entries, failed)
 
 
-def _write_pixels(
-    images: ImageSet, file: Path, size: int, listen: Listener
-) -> tuple[list[tuple[Path, Entry]], int]:
-    def shrunk(sample: Sample) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
+def _write_pixels(images: ImageSet, file: Path, size: int, listen: Listener) -> list[Entry]:
+    def shrunk(sample: Sample, admit: Admit) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
         state = _state(sample.path)
         with skippable():
-            pixels = decode(sample.path)
+            pixels = decode(sample.path, admit)
         height, width = pixels.shape[-2:]
         small = v2f.resize(pixels, [size], antialias=True) if min(height, width) > size else pixels
         return small, (height, width), state
 
-    entries: list[tuple[Path, Entry]] = []
+    entries: list[Entry] = []
     offset = 0
     count = len(images.samples)
-    with quiet(), file.open("wb") as stream:
+    with quiet(), file.open("xb") as stream:
         found = mapped(shrunk, images.samples)
         for sample, (pixels, stored, state) in zip(
             images.samples, track(found, "Caching images", count, listen), strict=True
         ):
             tall, wide = pixels.shape[-2:]
-            entries.append((sample.path, Entry(*state, stored, (tall, wide), offset)))
+            entries.append(Entry(_uri(sample.path), *state, stored, (tall, wide), offset))
             offset += stream.write(pixels.contiguous().numpy().tobytes())
-    sync(file)
-    return entries, offset
+    return entries
 
 
 def _state(path: Path) -> tuple[int, int]:
     """Size and time of a file; a file that is gone has changed."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return -1, -1
     return found.st_size, found.st_mtime_ns
 
 
-def _key(path: Path) -> str:
-    return str(path.absolute())
+def _uri(path: Path) -> str:
+    """JSON has no way to write names that are not UTF-8; URIs have."""
+    return path.absolute().as_uri()
 
 
-def _entry(row: dict[str, Any]) -> Entry:
-    (height, width), (tall, wide) = row["stored"], row["cached"]
-    return Entry(
-        row["file_bytes"], row["modified_ns"], (height, width), (tall, wide), row["offset"]
-    )
+def _lines(file: Path) -> Iterator[tuple[Path, bytes]]:
+    """The lines of a file, each with where it stands; empty ones after its end."""
+    stream = io.BytesIO(read_bytes(file, DataError, limit=LIST_BYTES, hint=HINT))
+    for number in range(1, IMAGES + 2):
+        yield Path(f"{file}:{number}"), stream.readline(LINE)
 
 
-def _end(entry: Entry) -> int:
-    return entry.offset + 3 * entry.cached[0] * entry.cached[1]
+def _parse(lines: Iterator[tuple[Path, bytes]], form: type[Any]) -> Any:
+    place, line = next(lines)
+    return parse_json(line, place, form, DataError, hint=HINT)
+
+
+def _read(file: Path, offset: int, count: int) -> bytearray:
+    """Bytes of a file. A map of it would end the process if the file was cut off meanwhile.
+
+    Raises:
+        DataError: it cannot be read, or has not that many.
+    """
+    found = bytearray(count)
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            # Pipes and devices have no size.
+            if os.fstat(descriptor).st_size >= offset + count:
+                stream.seek(offset)
+                if stream.readinto(found) == count:
+                    return found
+    except OSError as error:
+        raise DataError(f"{shown(file)}: {why(error)}", hint=HINT) from None
+    raise DataError(f"{shown(file)}: too short", hint=HINT)

@@ -1,6 +1,7 @@
 """Looking a data set over before training: every image decoded, every annotation compared."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -10,8 +11,9 @@ from typing import Any, Literal
 from torch import Tensor
 
 from macnn.data.duplicates import fingerprint, lookalikes
-from macnn.data.images import decode, quiet
+from macnn.data.images import Admit, decode_bytes, encoded, quiet
 from macnn.data.layouts import Found, files, find
+from macnn.data.layouts.layout import outside
 from macnn.data.samples import SPLITS, ImageSet, Sample
 from macnn.data.threads import mapped
 from macnn.errors import DataError
@@ -87,8 +89,16 @@ class Facts:
     reason: str | None = None
 
 
-def check(root: Path, dataset: str = "auto", listen: Listener = silent) -> Report:
-    """Check a data set: annotations, every image, duplicates, stray files.
+def check(
+    root: Path, dataset: str = "auto", listen: Listener = silent, *, allow_links: bool = False
+) -> Report:
+    """Check a data set: annotations, every image, duplicates, links, stray files.
+
+    Args:
+        root: a folder, or a CSV manifest.
+        dataset: the name of a layout, or "auto" to recognise it.
+        listen: hears of the progress.
+        allow_links: whether links may lead to images outside the folder, without a stop.
 
     Raises:
         DataError: there is no data set. One that is broken is reported, not raised.
@@ -96,7 +106,7 @@ def check(root: Path, dataset: str = "auto", listen: Listener = silent) -> Repor
     """
     found = find(root, dataset)
     try:
-        images = found.load()
+        images = found.load(allow_links=True)  # each of them is a finding
     except DataError as error:
         return Report(found, None, (Finding("layout", str(found.root), str(error), stops=True),))
     samples = images.samples
@@ -107,20 +117,19 @@ def check(root: Path, dataset: str = "auto", listen: Listener = silent) -> Repor
     findings = [
         *(finding for sample, fact in pairs for finding in _wrong(sample, fact, images)),
         *_duplicates(pairs, images),
-        *_links(images),
+        *_links(images, stops=not (allow_links or found.names_any)),
         *_strays(images),
     ]
     return Report(found, images, tuple(findings))
 
 
-def _look(sample: Sample) -> Facts:
+def _look(sample: Sample, admit: Admit) -> Facts:
     try:
-        pixels = decode(sample.path)
-        digest = hashlib.blake2b(sample.path.read_bytes(), digest_size=16).digest()
+        content = encoded(sample.path)
+        pixels = decode_bytes(content, sample.path, admit)
     except DataError as error:
         return Facts(reason=str(error))
-    except OSError as error:
-        return Facts(reason=f"{shown(sample.path)}: cannot be read ({error.strerror})")
+    digest = hashlib.blake2b(content, digest_size=16).digest()
     return Facts((pixels.shape[2], pixels.shape[1]), digest, fingerprint(pixels))
 
 
@@ -185,17 +194,13 @@ def _twin(sample: Sample, twin: Sample, how: str, images: ImageSet) -> Finding:
     return Finding("duplicate", str(sample.path), text)
 
 
-def _links(images: ImageSet) -> Iterator[Finding]:
+def _links(images: ImageSet, *, stops: bool) -> Iterator[Finding]:
     """Images that really lie elsewhere: a copy of the folder would not hold them."""
-    home = images.root.resolve()
-    folders = {folder: folder.resolve() for folder in {s.path.parent for s in images.samples}}
-    for sample in images.samples:
-        path = folders[sample.path.parent] / sample.path.name
-        target = path.resolve() if path.is_symlink() else path
-        if not target.is_relative_to(home):
-            yield Finding(
-                "link", str(sample.path), f"lies outside the data set, at {shown(target)}"
-            )
+    for sample, place in outside(images):
+        text = f"lies outside the data set, at {shown(place)}"
+        if stops:
+            text = f"{shown(sample.path)}: {text}; put it there, or pass --allow-links"
+        yield Finding("link", str(sample.path), text, stops)
 
 
 def _strays(images: ImageSet) -> Iterator[Finding]:
@@ -205,14 +210,20 @@ def _strays(images: ImageSet) -> Iterator[Finding]:
         listed.setdefault(sample.path.parent, set()).add(sample.path.name)
     if images.layout == "folders":  # elsewhere annotations lie above the images
         for above in {images.root, *(folder.parent for folder in listed)}:
-            inside = {entry.name for entry in above.iterdir() if entry.is_dir()}
+            inside = {name for name in _names(above) if os.path.isdir(above / name)}  # noqa: PTH112
             listed[above] = inside.union(files.images(above))  # these are in the notes
     for folder, names in sorted(listed.items()):
-        if not folder.is_dir():
-            continue
-        strays = sorted({entry.name for entry in folder.iterdir()} - names)
+        strays = sorted(_names(folder) - names)
         if strays:
             first = ", ".join(shown(name) for name in strays[:3])
             more = ", ..." if len(strays) > 3 else ""
             count = counted(len(strays), "file")
             yield Finding("stray", str(folder), f"{count} of no sample: {first}{more}")
+
+
+def _names(folder: Path) -> set[str]:
+    """What lies in a folder; nothing if it cannot be read, which its images have said already."""
+    try:
+        return set(os.listdir(folder))  # noqa: PTH208
+    except (OSError, ValueError):
+        return set()

@@ -11,7 +11,7 @@ FLAT = 16  # grey levels; a thumbnail with less contrast looks like any other
 # Of the 144 signs this many may differ. Measured on 400 birds: copies at two thirds of the size,
 # saved again, differ in up to 12; other photographs in 28 and more.
 NEAR = 12
-BLOCK = 4096  # rows compared at once, to bound memory
+BLOCK = 2**25  # pairs compared at once, to bound memory
 
 
 def fingerprint(pixels: Tensor) -> Tensor | None:
@@ -32,8 +32,9 @@ def lookalikes(prints: Sequence[Tensor], others: Sequence[Tensor]) -> Iterator[t
     if not prints or not others:
         return
     there = torch.stack(list(others)).float()
-    for start in range(0, len(prints), BLOCK):
-        here = torch.stack(list(prints[start : start + BLOCK])).float()
+    rows = max(1, BLOCK // len(others))
+    for start in range(0, len(prints), rows):
+        here = torch.stack(list(prints[start : start + rows])).float()
         agreement, nearest = (here @ there.T).max(dim=1)
         differing = (here.shape[1] - agreement) / 2
         for row in torch.nonzero(differing <= NEAR).flatten().tolist():

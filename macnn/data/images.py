@@ -1,24 +1,44 @@
-"""Decoding image files that nobody vouches for."""
+"""Decoding image files that nobody vouches for, in bounded memory and time."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from stat import S_ISREG
 
 import numpy as np
-from PIL import Image, ImageOps
+import torch
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torchvision.transforms.v2 import functional as v2f
 
+from macnn.data import metadata
 from macnn.errors import DataError
+from macnn.reading import read_bytes, why
 from macnn.text import shown
 
 MAX_PIXELS = 100_000_000  # checked before decoding: a small file can claim to be huge
+MAX_SIDE = 16_384  # pixels; padded to a square that is 0.8 GB
+MAX_RATIO = 50  # of the longer side to the shorter, which is enlarged to what the network takes
+MAX_BYTES = 2**28  # of a file
+MAX_SCANS = 100  # of a JPEG; each may be a few bytes, and goes over all pixels
 # What a file may hold, whatever its name says. Pillow knows formats that run other programs.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-
+FORMATS = ("PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # and JPEG
+SMALLER = "resize it first"
 LEAVE_OUT = "'macnn data check' finds all such images, --skip-bad-images leaves them out"
+
+_PIXEL_BYTES = 12  # that decoding a pixel takes at most: a progressive JPEG's
+_STRIP = 2**22  # pixels that are converted at once
+_TURNS: dict[int, Callable[[Tensor], Tensor]] = {  # by the EXIF tag Orientation
+    2: lambda pixels: pixels.flip(2),
+    3: lambda pixels: pixels.flip(1, 2),
+    4: lambda pixels: pixels.flip(1),
+    5: lambda pixels: pixels.transpose(1, 2),
+    6: lambda pixels: pixels.rot90(-1, (1, 2)),
+    7: lambda pixels: pixels.transpose(1, 2).flip(1, 2),
+    8: lambda pixels: pixels.rot90(1, (1, 2)),
+}
+
+Admit = Callable[[int], None]
+"""Called with a number of bytes before they are taken; may wait until there is room."""
 
 
 def read_image(path: Path) -> Tensor:
@@ -28,7 +48,8 @@ def read_image(path: Path) -> Tensor:
     dropped.
 
     Raises:
-        DataError: the file is missing, empty, larger than `MAX_PIXELS`, or does not decode.
+        DataError: the file is missing, empty, no regular file, larger than the limits of this
+            module, or does not decode.
     """
     with quiet():
         return decode(path)
@@ -52,43 +73,94 @@ def skippable() -> Iterator[None]:
         raise DataError(str(error), hint=LEAVE_OUT) from None
 
 
-def decode(path: Path) -> Tensor:
+def decode(path: Path, admit: Admit = lambda _: None) -> Tensor:
     """`read_image` without the silence, for threads."""
+    return decode_bytes(encoded(path), path, admit)
+
+
+def encoded(path: Path) -> bytes:
+    """The content of an image file.
+
+    Raises:
+        DataError: it is missing, no regular file, or larger than `MAX_BYTES`.
+    """
+    return read_bytes(path, DataError, limit=MAX_BYTES)
+
+
+def decode_bytes(content: bytes, path: Path, admit: Admit = lambda _: None) -> Tensor:
+    """`decode`, of the content that was read from `path`."""
+    name = shown(path)
+    if not content:
+        raise DataError(f"{name}: does not decode (empty file)")
+    admit(3 * len(content))  # it, and what Pillow makes of it before there is a size
     try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"{shown(path)}: no such image") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{shown(path)}: cannot be read ({shown(str(error))})") from None
-    if not S_ISREG(found.st_mode):  # a pipe would never end
-        raise DataError(f"{shown(path)}: not a file")
-    if found.st_size == 0:
-        raise DataError(f"{shown(path)}: does not decode (empty file)")
-    try:
-        with Image.open(path, formats=FORMATS) as image:
+        if size := metadata.webp_size(content):
+            check_size(*size, name, most=MAX_PIXELS // 2)  # it takes twice the memory
+        elif content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > MAX_SCANS:
+            raise ValueError(f"more than {MAX_SCANS} scans")
+        with metadata.opened(content, FORMATS) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise DataError(
-                    f"{shown(path)}: {width} x {height} pixels, more than {MAX_PIXELS:,}",
-                    hint="resize it first",
-                )
-            pixels: Tensor = v2f.pil_to_tensor(_rgb(ImageOps.exif_transpose(image)))
+            check_size(width, height, name)
+            admit(_PIXEL_BYTES * width * height)
+            metadata.load(image)
+            orientation = metadata.orientation(image)
+            pixels = to_tensor(image)
+        return upright(pixels, orientation)
     except Image.DecompressionBombError:
-        raise DataError(
-            f"{shown(path)}: more than {MAX_PIXELS:,} pixels", hint="resize it first"
-        ) from None
-    except (DataError, MemoryError):
+        raise DataError(f"{name}: more than {MAX_PIXELS:,} pixels", hint=SMALLER) from None
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: does not decode (in no format that is known)") from None
+    except DataError:
         raise
+    except MemoryError:
+        raise DataError(f"{name}: does not fit into memory", hint=SMALLER) from None
     except Exception as error:  # hostile bytes make decoders raise anything
-        reason = shown(str(error) or type(error).__name__)
-        raise DataError(f"{shown(path)}: does not decode ({reason})") from None
-    return pixels
+        raise DataError(f"{name}: does not decode ({why(error)})") from None
+
+
+def check_size(width: int, height: int, name: str, *, most: int | None = None) -> None:
+    """Check that a picture is neither too large nor too long, before it is decoded or resized.
+
+    Raises:
+        DataError: it is, or it has no pixels.
+    """
+    most = MAX_PIXELS if most is None else most
+    size = f"{name}: {width} x {height} pixels"
+    if min(width, height) < 1:
+        raise DataError(f"{size}, a picture has some")
+    if width * height > most:
+        raise DataError(f"{size}, more than {most:,}", hint=SMALLER)
+    if max(width, height) > MAX_SIDE:
+        raise DataError(f"{size}, more than {MAX_SIDE:,} along a side", hint=SMALLER)
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise DataError(f"{size}, longer than {MAX_RATIO} : 1", hint="crop it first")
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """The pixels of a Pillow image as uint8 RGB (3, H, W), without turning it.
+
+    Raises:
+        ValueError: they are floating-point numbers.
+    """
+    if image.mode == "F":
+        raise ValueError("floating-point pixels; save it with 8 or 16 bits")
+    width, height = image.size
+    pixels = np.empty((height, width, 3), dtype=np.uint8)
+    step = max(1, _STRIP // width)
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        pixels[top:bottom] = np.asarray(_rgb(image.crop((0, top, width, bottom))))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def upright(pixels: Tensor, orientation: int) -> Tensor:
+    """Turn an image (3, H, W) as the EXIF tag Orientation says; anything but 2 to 8 is as it is."""
+    turn = _TURNS.get(orientation)
+    return turn(pixels) if turn else pixels
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("floating-point pixels; save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # Pillow would clip 16 bits to white
         upper = np.asarray(image).clip(0, 0xFFFF) >> 8
         image = Image.fromarray(upper.astype(np.uint8))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

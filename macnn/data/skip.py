@@ -7,7 +7,7 @@ sees the same images, and nothing is ever put in the place of another.
 from dataclasses import replace
 
 from macnn.data.cache import Cache
-from macnn.data.images import decode, quiet
+from macnn.data.images import Admit, decode, quiet
 from macnn.data.samples import BadImage, ImageSet, Sample
 from macnn.data.threads import mapped
 from macnn.errors import DataError
@@ -35,7 +35,7 @@ def skip_bad(
         bad = [
             BadImage(sample, reason)
             for sample in images.samples
-            if (reason := cache.failed.get(sample.path.absolute()))
+            if (reason := cache.reason(sample.path))
         ]
     if len(bad) > share * len(images.samples):
         raise DataError(
@@ -66,9 +66,9 @@ def _find(images: ImageSet, listen: Listener) -> list[BadImage]:
     return [BadImage(sample, reason) for sample, reason in pairs if reason]
 
 
-def _reason(sample: Sample) -> str | None:
+def _reason(sample: Sample, admit: Admit) -> str | None:
     try:
-        decode(sample.path)
+        decode(sample.path, admit)
     except DataError as error:
         return str(error)
     return None

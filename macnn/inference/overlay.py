@@ -3,18 +3,21 @@
 import io
 from pathlib import Path
 
-import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from macnn.data.images import read_image
-from macnn.errors import DiskError
+from macnn.errors import DiskError, UsageError
 from macnn.files import write_bytes
 from macnn.inference.results import Prediction
+from macnn.plotting import font_file
+from macnn.reading import why
 from macnn.report.style import INK, part_colour, readable
+from macnn.text import shown
 
 LONGEST = 1024  # pixels; larger pictures are reduced
 _TEXT, _LINE, _MARGIN = 18, 26, 8  # sizes in pixels
-_NAME = 80  # characters kept of a file's name
+_NAME = 80  # bytes kept of a file's name
+_CAPTIONS, _CAPTION = 100, 120  # lines below a picture, and characters of one
 
 
 class OverlayFolder:
@@ -24,14 +27,20 @@ class OverlayFolder:
         """Make the folder.
 
         Raises:
+            UsageError: it holds something already.
             DiskError: it cannot be made.
         """
         self.folder = folder
         self.count = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            used = any(folder.iterdir())
         except OSError as error:
-            raise DiskError(f"{folder}: cannot be made ({error})") from None
+            raise DiskError(f"{shown(folder)}: cannot be made ({why(error)})") from None
+        if used:
+            raise UsageError(
+                f"{shown(folder)}: exists and is not an empty folder", hint="name another"
+            )
 
     def add(self, prediction: Prediction) -> None:
         """Draw and save one prediction of a file.
@@ -44,11 +53,12 @@ class OverlayFolder:
         self.count += 1
         encoded = io.BytesIO()
         draw_parts(source, prediction).save(encoded, format="JPEG", quality=90)
-        file = self.folder / f"{self.count:05}-{source.stem[:_NAME]}.jpg"
+        stem = source.stem.encode("utf-8", "ignore")[:_NAME].decode("utf-8", "ignore")
+        file = self.folder / f"{self.count:05}-{stem}.jpg"
         try:
             write_bytes(file, encoded.getvalue())
         except OSError as error:
-            raise DiskError(f"{file}: cannot be written ({error})") from None
+            raise DiskError(f"{shown(file)}: cannot be written ({why(error)})") from None
 
 
 def draw_parts(file: Path, prediction: Prediction) -> Image.Image:
@@ -56,7 +66,10 @@ def draw_parts(file: Path, prediction: Prediction) -> Image.Image:
     stored = Image.fromarray(read_image(file).movedim(0, -1).contiguous().numpy())
     scale = min(1.0, LONGEST / max(stored.size))
     size = (max(1, round(stored.width * scale)), max(1, round(stored.height * scale)))
-    captions = [f"{readable(s.name)}  {100 * s.probability:.1f} %" for s in prediction.classes]
+    captions = [
+        f"{shown(readable(s.name), _CAPTION)}  {100 * s.probability:.1f} %"
+        for s in prediction.classes[:_CAPTIONS]
+    ]
     page = Image.new("RGB", (size[0], size[1] + _LINE * len(captions) + _MARGIN), "white")
     page.paste(stored.resize(size, Image.Resampling.LANCZOS))
     draw, font = ImageDraw.Draw(page), _font()
@@ -78,6 +91,4 @@ def draw_parts(file: Path, prediction: Prediction) -> Image.Image:
 
 
 def _font() -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows most scripts."""
-    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(file, size=_TEXT)
+    return ImageFont.truetype(font_file(), size=_TEXT)

@@ -1,21 +1,23 @@
 """Pictures to predict: where they come from, and their way to the network input."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as v2f
 
-from macnn.data.images import read_image
+from macnn.data import metadata
+from macnn.data.images import check_size, read_image, to_tensor, upright
 from macnn.data.loaders import through
 from macnn.data.names import SUFFIXES
 from macnn.errors import DataError
 from macnn.inference.results import Unreadable
+from macnn.reading import why
 from macnn.text import shown
 
 Picture = str | Path | Image.Image | Tensor
@@ -67,25 +69,52 @@ def find_pictures(paths: Iterable[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112  # for a path that is none the other raises
             found.append(path)
             continue
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        inside = sorted(file for file in _below(path) if file.suffix.lower() in SUFFIXES)
         if not inside:
             raise DataError(f"{shown(path)}: holds no picture", hint="name another folder")
         found += inside
     return found
 
 
+def _below(folder: Path) -> Iterator[Path]:
+    """Everything below a folder, however deep; links to folders are not followed."""
+    waiting = [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    yield Path(entry.path)
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
+        except OSError:  # closed to us
+            continue
+
+
 def _pixels(picture: Picture) -> Tensor:
-    if isinstance(picture, Image.Image):
-        pixels: Tensor = v2f.pil_to_tensor(ImageOps.exif_transpose(picture).convert("RGB"))
-        return pixels
+    """Pixels (3, H, W) uint8, of a size that can be resized.
+
+    Raises:
+        DataError: it cannot be read, or is none.
+    """
     if isinstance(picture, Tensor):
-        if picture.ndim != 3 or picture.shape[0] != 3 or picture.dtype != torch.uint8:
+        plain = picture.layout == torch.strided and picture.device.type != "meta"
+        if not plain or picture.ndim != 3 or picture.shape[0] != 3 or picture.dtype != torch.uint8:
             raise DataError(
                 f"a tensor {tuple(picture.shape)} {picture.dtype} is no picture",
                 hint="expected uint8 (3, H, W)",
             )
+        check_size(picture.shape[2], picture.shape[1], "a tensor")
         return picture.cpu()
-    return read_image(Path(picture))
+    if not isinstance(picture, Image.Image):
+        return read_image(Path(picture))
+    check_size(*picture.size, "a picture")
+    try:
+        picture.load()
+        return upright(to_tensor(picture), metadata.orientation(picture))
+    except MemoryError:
+        raise DataError("a picture does not fit into memory", hint="resize it first") from None
+    except Exception as error:  # hostile bytes make decoders raise anything
+        raise DataError(f"a picture does not decode ({why(error)})") from None

@@ -83,7 +83,7 @@ def open_images(settings: Settings, listen: Listener = silent) -> ImageSet:
     if data.root is None:
         raise UsageError("no data set given", hint="pass --data DIR; 'macnn data synth' makes one")
     images = complete(
-        open_data_set(data.root, data.dataset, listen),
+        open_data_set(data.root, data.dataset, listen, allow_links=data.allow_links),
         validation=data.validation,
         test=data.test,
         seed=data.split_seed,

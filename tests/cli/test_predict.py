@@ -148,5 +148,5 @@ def test_a_missing_picture_of_a_list_is_named_and_skipped(macnn, trained, birds,
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed.encode())))
     code, out, err = macnn("predict", "--checkpoint", trained("macnn"), "-", "--json")
     assert (code, len(lines(out))) == (DATA, 1)
-    assert "nowhere.jpg: no such image" in err
+    assert "nowhere.jpg: no such file" in err
     assert "1 of 2 pictures could not be read" in err

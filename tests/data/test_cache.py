@@ -87,19 +87,61 @@ def test_a_cache_of_smaller_images_is_refused(images, folder):
         open_cache(folder, images, 64)
 
 
-@pytest.mark.parametrize("damage", ["missing", "not json", "other version", "short"])
-def test_a_damaged_cache_is_refused(images, folder, damage):
-    index = folder / "index.json"
-    if damage == "missing":
-        index.unlink()
-    elif damage == "not json":
-        index.write_text("[")
-    elif damage == "other version":
-        index.write_text(json.dumps(json.loads(index.read_text()) | {"version": 0}))
-    else:
-        os.truncate(folder / "pixels.bin", 100)
-    with pytest.raises(DataError, match=r"not a cache of this version .*; write it with"):
+def test_a_cache_without_index_or_pixels_is_refused(images, folder):
+    for name in ("pixels.bin", "index.jsonl"):
+        (folder / name).unlink()
+        with pytest.raises(DataError, match=rf"{name}: no such file; write it with 'macnn data"):
+            open_cache(folder, images, SIZE)
+
+
+def damage(folder, line, **changes):
+    """Change values in one line of the index, or the line itself."""
+    index = folder / "index.jsonl"
+    rows = [json.loads(row) for row in index.read_text().splitlines()]
+    rows[line] = changes.pop("whole", rows[line] | changes)
+    index.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("line", "changes", "words"),
+    [
+        (0, {"version": 1}, r":1: damaged \(version"),
+        (0, {"size": "32"}, r":1: damaged \(size"),
+        (0, {"images": 9}, r":9: damaged"),
+        (0, {"images": 10**9}, "more than 3,000,000 images"),
+        (1, {"whole": [[]]}, r":2: damaged"),
+        (1, {"cached": [0, 32]}, r":2: damaged \(cached"),
+        (1, {"cached": [10**6, 10**6]}, "1000000 x 1000000 pixels, more than"),
+        (1, {"stored": [60.5, 90]}, r":2: damaged \(stored"),
+        (2, {"offset": 0}, r"damaged \(offsets\)"),
+        (2, {"offset": -1}, r":3: damaged \(offset"),
+        (7, {"cached": [32, 1600]}, r"pixels\.bin: too short"),
+    ],
+)
+def test_a_damaged_index_is_refused(images, folder, line, changes, words):
+    damage(folder, line, **changes)
+    with pytest.raises(DataError, match=words):
         open_cache(folder, images, SIZE)
+
+
+def test_pixels_that_are_cut_off_or_replaced_later_are_one_line(images, folder):
+    cache = open_cache(folder, images, SIZE)
+    pixels = folder / "pixels.bin"
+    os.truncate(pixels, 100)
+    with pytest.raises(DataError, match=r"pixels\.bin: too short; write it with"):
+        cache.read(images.samples[0].path)
+    pixels.unlink()
+    os.mkfifo(pixels)  # opening it would wait for ever
+    with pytest.raises(DataError, match=r"pixels\.bin: too short"):
+        cache.read(images.samples[0].path)
+
+
+def test_names_that_are_not_utf8_are_cached(images, tmp_path):
+    path = images.samples[0].path
+    odd = path.rename(path.with_name(os.fsdecode(b"caf\xe9.png")))
+    renamed = replace(images, samples=(replace(images.samples[0], path=odd),))
+    write_cache(renamed, tmp_path / "odd", SIZE)
+    assert open_cache(tmp_path / "odd", renamed, SIZE).read(odd)[0].shape[0] == 3
 
 
 def test_the_reason_of_a_bad_image_is_kept(images, tmp_path):
@@ -107,7 +149,7 @@ def test_the_reason_of_a_bad_image_is_kept(images, tmp_path):
     whole = replace(images, samples=images.samples[1:], failed=(bad,))
     write_cache(whole, tmp_path / "c", SIZE)
     cache = open_cache(tmp_path / "c", images, SIZE)
-    assert cache.failed == {bad.sample.path: "does not decode"}
+    assert cache.reason(bad.sample.path) == "does not decode"
     with pytest.raises(
         DataError, match=r"does not decode; 'macnn data check' .* --skip-bad-images"
     ):

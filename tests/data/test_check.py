@@ -140,7 +140,9 @@ def test_small_images_stray_files_and_links_to_elsewhere_are_mentioned(birds_cop
     Image.new("RGB", (31, 400)).save(elsewhere)
     findings = {finding.kind: finding for finding in check(birds_copy).findings}
     assert findings["small"].text == "31 x 400 pixels"
-    assert findings["link"].text == f"lies outside the data set, at {elsewhere}"
+    assert findings["link"].text.endswith(
+        f": lies outside the data set, at {elsewhere}; put it there, or pass --allow-links"
+    )
     assert findings["stray"].text == "2 files of no sample: Thumbs.db, unlisted.jpg"
     assert findings["stray"].path == str(first.parent)
 
@@ -167,7 +169,7 @@ def test_a_listed_image_that_is_not_there_stops_training(birds_copy):
     first_image(birds_copy).unlink()
     report = check(birds_copy)
     assert kinds(report) == ["unreadable"]
-    assert report.findings[0].text.endswith("no such image")
+    assert report.findings[0].text.endswith("no such file")
 
 
 def test_nothing_is_written_into_the_data_set(birds_copy):

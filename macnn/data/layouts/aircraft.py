@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from macnn.data.layouts.files import lines, number
-from macnn.data.layouts.layout import Layout, assemble, need
+from macnn.data.layouts.layout import Layout, assemble, below, need
 from macnn.data.samples import Box, ImageSet, Sample, Split
 from macnn.errors import DataError
 from macnn.text import shown
@@ -52,7 +52,7 @@ def read_aircraft(root: Path, level: str) -> ImageSet:
                     f"{shown(folder / file)}: image {shown(image)} has class '{shown(name)}', "
                     f"which {listed} does not list"
                 )
-            path = folder / "images" / f"{image}.jpg"
+            path = below(folder / "images", f"{image}.jpg")
             samples.append(Sample(path, index[name], split, boxes.get(image)))
     return assemble(_name(level), root, samples, [shown(name) for name in names])
 

@@ -6,12 +6,10 @@ one combined list, or extract images into a folder of the same name.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
-
-from macnn.data.layouts.files import read_mat
-from macnn.data.layouts.layout import Layout, assemble, from_one
+from macnn.data.layouts.layout import Layout, assemble, below, from_one
+from macnn.data.layouts.matlab import MatFile
 from macnn.data.samples import Box, ImageSet, Sample, Split
 from macnn.errors import DataError
 from macnn.text import shown
@@ -22,6 +20,7 @@ TRAIN, TEST, UNLABELLED = (
     "cars_test_annos_withlabels.mat",
     "cars_test_annos.mat",
 )
+BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 TREE = """\
 stanford_cars/
     devkit/cars_meta.mat               class names
@@ -52,27 +51,36 @@ def read_cars(root: Path) -> ImageSet:
     """
     combined = _find(root, COMBINED)
     if combined and ((root / "car_ims").is_dir() or not _find(root, TRAIN)):
-        records, names = read_mat(combined, "annotations", "class_names")
-        rows = [
-            (root / str(record["relative_im_path"]), _split(record), record, combined)
-            for record in _records(records, combined, "relative_im_path", "test")
-        ]
+        annotations = MatFile(combined)
+        names = annotations.values("class_names", str)
+        rows = list(_rows(annotations, "relative_im_path", root, combined))
     else:
-        meta, train = _require(root, META), _require(root, TRAIN)
-        test = _require(root, TEST)
-        (names,) = read_mat(meta, "class_names")
-        rows = [*_list(root, "cars_train", train, "train"), *_list(root, "cars_test", test, "test")]
-    names = [shown(str(name)) for name in np.atleast_1d(names)]
+        meta, train, test = (_require(root, name) for name in (META, TRAIN, TEST))
+        names = MatFile(meta).values("class_names", str)
+        rows = [
+            *_rows(MatFile(train), "fname", _images(root, "cars_train"), train, "train"),
+            *_rows(MatFile(test), "fname", _images(root, "cars_test"), test, "test"),
+        ]
     samples = [
         Sample(
-            path,
-            from_one(int(record["class"]), len(names), f"{shown(file)}: {shown(path.name)}"),
-            split,
-            _box(record),
+            row.path,
+            from_one(row.label, len(names), f"{shown(row.file)}: {shown(row.path.name)}"),
+            row.split,
+            row.box,
         )
-        for path, split, record, file in rows
+        for row in rows
     ]
-    return assemble("cars", root, samples, names)
+    return assemble("cars", root, samples, [shown(name) for name in names])
+
+
+class _Row(NamedTuple):
+    """An annotation: its label counts from one."""
+
+    path: Path
+    label: int
+    split: Split
+    box: Box | None
+    file: Path
 
 
 def _find(root: Path, name: str) -> Path | None:
@@ -93,33 +101,36 @@ def _require(root: Path, name: str) -> Path:
     return file
 
 
-def _list(
-    root: Path, folder: str, file: Path, split: Split
-) -> Iterator[tuple[Path, Split, Any, Path]]:
-    inner = root / folder / folder
-    images = inner if inner.is_dir() else root / folder
-    (records,) = read_mat(file, "annotations")
-    for record in _records(records, file, "fname"):
-        yield images / str(record["fname"]), split, record, file
+def _images(root: Path, name: str) -> Path:
+    inner = root / name / name
+    return inner if inner.is_dir() else root / name
 
 
-def _records(records: Any, file: Path, *fields: str) -> Any:
-    records = np.atleast_1d(records)
-    for field in (*fields, "class"):
-        if field not in (records.dtype.names or ()):
-            raise DataError(f"{shown(file)}: its annotations have no field '{field}'")
-    return records
+def _rows(
+    annotations: MatFile, path: str, folder: Path, file: Path, split: Split | None = None
+) -> Iterator[_Row]:
+    """The annotations of a file, whose field `path` lies below `folder`.
+
+    Without `split` each says itself whether it is of the test images.
+    """
+    boxed = "bbox_x1" in annotations.fields("annotations")
+    kinds: dict[str, type] = {path: str, "class": int}
+    kinds |= {} if split else {"test": int}
+    kinds |= dict.fromkeys(BOX, float) if boxed else {}
+    columns = annotations.columns("annotations", kinds)
+    for values in zip(*columns.values(), strict=True):
+        row = dict(zip(columns, values, strict=True))
+        yield _Row(
+            below(folder, row[path]),
+            row["class"],
+            split or ("test" if row["test"] else "train"),
+            _box(*(row[side] for side in BOX)) if boxed else None,
+            file,
+        )
 
 
-def _split(record: Any) -> Split:
-    return "test" if record["test"] else "train"
-
-
-def _box(record: Any) -> Box | None:
+def _box(left: float, top: float, right: float, bottom: float) -> Box:
     """The box, which MATLAB counts from 1, both ends included."""
-    if "bbox_x1" not in record.dtype.names:
-        return None
-    left, top, right, bottom = (float(record[f"bbox_{name}"]) for name in ("x1", "y1", "x2", "y2"))
     return Box(left - 1, top - 1, right - left + 1, bottom - top + 1)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from macnn.data.layouts.files import lines, number
-from macnn.data.layouts.layout import Layout, assemble, need
+from macnn.data.layouts.layout import Layout, assemble, below, need
+from macnn.data.layouts.limits import LANDMARKS, POINTS
 from macnn.data.samples import Box, ImageSet, Sample
 from macnn.errors import DataError
 from macnn.text import counted, shown
@@ -51,30 +52,33 @@ def read_cub(root: Path) -> ImageSet:
     locations = _locations(root / "parts" / "part_locs.txt", tuple(part_names))
 
     index = {identity: position for position, identity in enumerate(names)}
+    hidden = (None,) * len(part_names)
     samples = []
     for image, path in images.items():
         for table, file in ((labels, "image_class_labels.txt"), (training, "train_test_split.txt")):
             if image not in table:
-                raise DataError(f"{shown(root / file)}: no line for image {image} ({shown(path)})")
+                raise DataError(
+                    f"{shown(root / file)}: no line for image {shown(image)} ({shown(path)})"
+                )
         if labels[image] not in names:
             low = labels[image] == "0"
             raise DataError(
-                f"{shown(root / 'image_class_labels.txt')}: image {image} has class "
-                f"{labels[image]}, which classes.txt does not list",
+                f"{shown(root / 'image_class_labels.txt')}: image {shown(image)} has "
+                f"class {shown(labels[image])}, which classes.txt does not list",
                 hint="classes count from 1; add 1 to every label" if low else None,
             )
         if training[image] not in ("0", "1"):
             raise DataError(
-                f"{shown(root / 'train_test_split.txt')}: image {image} has "
+                f"{shown(root / 'train_test_split.txt')}: image {shown(image)} has "
                 f"'{shown(training[image])}', expected 1 (training) or 0 (test)"
             )
         samples.append(
             Sample(
-                path=root / "images" / path,
+                path=below(root / "images", path),
                 label=index[labels[image]],
                 split="train" if training[image] == "1" else "test",
                 box=boxes.get(image),
-                keypoints=locations.get(image, (None,) * len(part_names)),
+                keypoints=locations.get(image, hidden),
             )
         )
     used = set(labels.values())
@@ -134,15 +138,19 @@ def _boxes(file: Path) -> Iterator[tuple[str, Box]]:
 
 def _locations(file: Path, parts: tuple[str, ...]) -> dict[str, tuple[Point | None, ...]]:
     """Locations per image, in the order of `parts`; a part without a line is not visible."""
+    if len(parts) > LANDMARKS:
+        raise DataError(f"{shown(file.parent)}: more than {LANDMARKS:,} parts")
     index = {identity: position for position, identity in enumerate(parts)}
     found: dict[str, list[Point | None]] = {}
     for image, part, x, y, visible in _lines(file, 5):
         if part not in index:
             raise DataError(
-                f"{shown(file)}: image {image} has part {shown(part)}, "
+                f"{shown(file)}: image {shown(image)} has part {shown(part)}, "
                 "which parts.txt does not list"
             )
         points = found.setdefault(image, [None] * len(parts))
+        if len(found) * len(parts) > POINTS:
+            raise DataError(f"{shown(file)}: more than {POINTS:,} points")
         if visible == "1":
             points[index[part]] = (number(file, x), number(file, y))
     return {image: tuple(points) for image, points in found.items()}

@@ -3,14 +3,16 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
-
-from macnn.data.layouts.files import read_mat
-from macnn.data.layouts.layout import Layout, assemble, from_one, need
+from macnn.data.layouts.files import number
+from macnn.data.layouts.layout import Layout, assemble, below, from_one, need
+from macnn.data.layouts.limits import CLASSES
+from macnn.data.layouts.matlab import MatFile
 from macnn.data.samples import Box, ImageSet, Sample, Split
 from macnn.errors import DataError
+from macnn.reading import read_bytes, why
 from macnn.text import shown
 
+ANNOTATION_BYTES = 2**20
 LISTS: dict[str, Split] = {"train_list.mat": "train", "test_list.mat": "test"}
 TREE = """\
 stanford_dogs/
@@ -41,7 +43,7 @@ def read_dogs(root: Path) -> ImageSet:
     need(lists, "Stanford Dogs", *LISTS)
     need(root, "Stanford Dogs", "Images")
     rows = [
-        (lists / file, split, str(path), int(label))
+        (lists / file, split, path, label)
         for file, split in LISTS.items()
         for path, label in _pairs(lists / file)
     ]
@@ -54,14 +56,14 @@ def read_dogs(root: Path) -> ImageSet:
                 f"{shown(file)}: {shown(path)} has class {label}, but so has {shown(known)}/",
                 hint="one folder is one class",
             )
-    count = max(folders)
+    count = min(max(folders, default=0), CLASSES)
     names = [_name(folders.get(label, str(label))) for label in range(1, count + 1)]
     samples = [
         Sample(
-            root / "Images" / path,
+            below(root / "Images", path),
             from_one(label, count, f"{shown(file)}: {shown(path)}"),
             split,
-            _box(root / "Annotation" / Path(path).with_suffix("")),
+            _box(below(root / "Annotation", path)),
         )
         for file, split, path, label in rows
     ]
@@ -78,22 +80,30 @@ def _name(folder: str) -> str:
 
 
 def _pairs(file: Path) -> list[tuple[str, int]]:
-    paths, labels = (np.atleast_1d(v).tolist() for v in read_mat(file, "file_list", "labels"))
+    lists = MatFile(file)
+    paths, labels = lists.values("file_list", str), lists.values("labels", int)
     if len(paths) != len(labels):
         raise DataError(f"{shown(file)}: {len(paths)} files, but {len(labels)} labels")
     return list(zip(paths, labels, strict=True))
 
 
-def _box(file: Path) -> Box | None:
+def _box(image: Path) -> Box | None:
+    """The box around all dogs of an image, given the place of its annotation with a suffix."""
+    file = image.parent / image.stem
     if not file.is_file():
         return None
+    content = read_bytes(file, DataError, limit=ANNOTATION_BYTES)
     try:
-        boxes = [
-            [float(box.findtext(name, "")) for name in ("xmin", "ymin", "xmax", "ymax")]
-            for box in ElementTree.parse(file).iter("bndbox")
-        ]
+        if b"<!DOCTYPE" in content:  # its entities may be larger than any memory
+            raise ValueError("it has a DOCTYPE")
+        # No other encoding could hide one.
+        tree = ElementTree.fromstring(content, ElementTree.XMLParser(encoding="utf-8"))
     except (ElementTree.ParseError, ValueError) as error:
-        raise DataError(f"{shown(file)}: not a readable annotation ({error})") from None
+        raise DataError(f"{shown(file)}: not a readable annotation ({why(error)})") from None
+    boxes = [
+        [number(file, box.findtext(name, "").strip()) for name in ("xmin", "ymin", "xmax", "ymax")]
+        for box in tree.iter("bndbox")
+    ]
     if not boxes:
         return None
     lefts, tops, rights, bottoms = zip(*boxes, strict=True)

@@ -1,65 +1,60 @@
-"""Reading the small files beside the images: lists, tables, MATLAB files, folders."""
+"""Reading the small files beside the images: lists, numbers, folders."""
 
+import io
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from macnn.data.layouts.limits import COORDINATE, LINE, ROWS
 from macnn.data.names import SUFFIXES
 from macnn.errors import DataError
+from macnn.reading import LIST_BYTES, read_bytes
 from macnn.text import shown
 
 _HIDDEN = (".", "@", "__MACOSX")  # what file managers and servers leave behind
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 def lines(file: Path, fields: int) -> Iterator[list[str]]:
     """Split every line into `fields`; the last one keeps its spaces. Blank lines are skipped.
 
     Raises:
-        DataError: a line has fewer fields.
+        DataError: the file cannot be read or is too large, or a line has fewer fields.
     """
-    text = file.read_text(encoding="utf-8", errors="surrogateescape")
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
+    content = read_bytes(file, DataError, limit=LIST_BYTES)
+    stream = io.TextIOWrapper(io.BytesIO(content), "utf-8", "surrogateescape")
+    for number, row in enumerate(iter(lambda: stream.readline(LINE + 1), ""), start=1):
+        if number > ROWS:
+            raise DataError(f"{shown(file)}: more than {ROWS:,} lines")
+        if len(row) > LINE:
+            raise DataError(f"{shown(file)}:{number}: more than {LINE:,} characters")
+        line = row.strip()
+        if not line:
             continue
-        parts = line.strip().split(maxsplit=fields - 1)
+        parts = line.split(maxsplit=fields - 1)
         if len(parts) != fields:
             raise DataError(
-                f"{shown(file)}:{number}: expected {fields} fields, got '{shown(line.strip())}'"
+                f"{shown(file)}:{number}: expected {fields} fields, got '{shown(line, 200)}'"
             )
         yield parts
 
 
 def number(file: Path, text: str) -> float:
-    """Read a number.
+    """Read a number of pixels.
 
     Raises:
-        DataError: it is none.
+        DataError: it is none, not finite, or larger than any picture.
     """
-    try:
-        return float(text)
-    except ValueError:
-        raise DataError(f"{shown(file)}: expected a number, got '{shown(text)}'") from None
+    found = float(text) if _NUMBER.fullmatch(text) else None
+    if found is None or abs(found) > COORDINATE:
+        raise DataError(f"{shown(file)}: expected a number, got '{shown(text, 200)}'")
+    return found
 
 
-def read_mat(file: Path, *variables: str) -> list[Any]:
-    """Read variables of a MATLAB file, dimensions of length one removed.
-
-    Raises:
-        DataError: it is not one, or a variable is missing.
-    """
-    from scipy.io import loadmat
-
-    try:
-        content = loadmat(file, squeeze_me=True)
-    except Exception as error:  # damaged files make scipy raise anything
-        reason = shown(str(error))
-        raise DataError(f"{shown(file)}: not a readable MATLAB file ({reason})") from None
-    for variable in variables:
-        if variable not in content:
-            found = ", ".join(name for name in content if not name.startswith("__"))
-            raise DataError(f"{shown(file)}: no variable '{variable}', it has {found or 'none'}")
-    return [content[variable] for variable in variables]
+def whole(text: str) -> int | None:
+    """A whole number without sign, in at most 18 digits; None of any other text."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 def folders(folder: Path) -> list[str]:

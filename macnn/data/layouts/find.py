@@ -1,7 +1,7 @@
 """Which layout a folder has."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from macnn.data.layouts.aircraft import AIRCRAFT, FAMILIES, MANUFACTURERS
@@ -11,13 +11,14 @@ from macnn.data.layouts.dogs import DOGS
 from macnn.data.layouts.files import folders
 from macnn.data.layouts.flowers import FLOWERS
 from macnn.data.layouts.folders import FOLDERS, lacks
-from macnn.data.layouts.layout import Layout
+from macnn.data.layouts.layout import Layout, outside
 from macnn.data.layouts.manifest import MANIFEST
 from macnn.data.layouts.pets import PETS
 from macnn.data.samples import ImageSet
 from macnn.errors import DataError, UsageError
 from macnn.events import Listener, Notice, silent
-from macnn.text import shown
+from macnn.reading import why
+from macnn.text import counted, shown
 
 PUBLISHED = (CUB, AIRCRAFT, CARS, FLOWERS, PETS, DOGS)
 COARSER = (FAMILIES, MANUFACTURERS)  # other labels of one data set: only by name
@@ -32,16 +33,35 @@ class Found:
     layout: Layout
     why: str
 
-    def load(self) -> ImageSet:
+    @property
+    def names_any(self) -> bool:
+        """Whether it may name images wherever they are, as only manifests do."""
+        return self.layout is MANIFEST
+
+    def load(self, *, allow_links: bool = False) -> ImageSet:
         """Read it.
 
+        Args:
+            allow_links: whether links may lead to images outside its folder.
+
         Raises:
-            DataError: it is incomplete, contradictory or unreadable.
+            DataError: it is incomplete, contradictory or unreadable, or leads out of its folder.
         """
         try:
-            return self.layout.load(self.root)
+            images = self.layout.load(self.root)
         except OSError as error:
             raise _unreadable(self.root, error) from None
+        away = outside(images)
+        if self.names_any and away:
+            note = f"{counted(len(away), 'image')} outside {shown(images.root)}"
+            return replace(images, notes=(*images.notes, note))
+        if away and not allow_links:
+            sample, place = away[0]
+            raise DataError(
+                f"{shown(sample.path)}: a link leads out of the data set, to {shown(place)}",
+                hint="put the image itself there, or pass --allow-links",
+            )
+        return images
 
 
 def find(root: Path, dataset: str = "auto") -> Found:
@@ -55,12 +75,12 @@ def find(root: Path, dataset: str = "auto") -> Found:
         DataError: nothing is there, no layout fits, or several data sets are below.
         UsageError: two layouts fit.
     """
-    if not root.exists():
-        raise DataError(
-            f"{shown(root)}: no such folder", hint="--data takes the folder of a data set"
-        )
     named = None if dataset == "auto" else LAYOUTS[dataset]
     try:
+        if not root.exists():
+            raise DataError(
+                f"{shown(root)}: no such folder", hint="--data takes the folder of a data set"
+            )
         fits = _fits(root, (named,) if named else (*PUBLISHED, FOLDERS, MANIFEST))
         if not fits and root.is_dir():
             below = [root / name for name in folders(root)]
@@ -91,8 +111,16 @@ def find(root: Path, dataset: str = "auto") -> Found:
     )
 
 
-def open_data_set(root: Path, dataset: str = "auto", listen: Listener = silent) -> ImageSet:
+def open_data_set(
+    root: Path, dataset: str = "auto", listen: Listener = silent, *, allow_links: bool = False
+) -> ImageSet:
     """Find and read a data set; says which layout was recognised and why.
+
+    Args:
+        root: a folder, or a CSV manifest.
+        dataset: the name of a layout, or "auto" to recognise it.
+        listen: hears of it.
+        allow_links: whether links may lead to images outside the folder.
 
     Raises:
         DataError, UsageError: as `find` and the layout's loader do.
@@ -103,7 +131,7 @@ def open_data_set(root: Path, dataset: str = "auto", listen: Listener = silent) 
         listen(
             Notice("info", f"{shown(found.root)}: {layout.title} ({layout.name}), as {found.why}")
         )
-    images = found.load()
+    images = found.load(allow_links=allow_links)
     for note in images.notes:
         listen(Notice("info", note))
     return images
@@ -117,4 +145,4 @@ def _fits(root: Path, layouts: Iterable[Layout]) -> list[Found]:
 
 
 def _unreadable(root: Path, error: OSError) -> DataError:
-    return DataError(f"{shown(error.filename or root)}: cannot be read ({error.strerror})")
+    return DataError(f"{shown(error.filename or root)}: cannot be read ({why(error)})")

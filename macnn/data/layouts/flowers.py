@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from macnn.data.layouts.files import read_mat
 from macnn.data.layouts.layout import Layout, assemble, from_one, need
+from macnn.data.layouts.matlab import MatFile
 from macnn.data.samples import ImageSet, Sample, Split
 from macnn.errors import DataError
 from macnn.text import shown
@@ -38,20 +36,19 @@ def read_flowers(root: Path) -> ImageSet:
 
     need(root, "Flowers-102", "imagelabels.mat", "setid.mat", "jpg")
     names: list[str] = Flowers102.classes
-    (labels,) = (np.atleast_1d(v) for v in read_mat(root / "imagelabels.mat", "labels"))
-    sets = (np.atleast_1d(v) for v in read_mat(root / "setid.mat", *IDS))
+    labels = MatFile(root / "imagelabels.mat").values("labels", int)
+    sets = MatFile(root / "setid.mat")
     samples = []
-    for (variable, split), identities in zip(IDS.items(), sets, strict=True):
-        for identity in identities.tolist():
+    for variable, split in IDS.items():
+        for identity in sets.values(variable, int):
             if not 1 <= identity <= len(labels):
                 raise DataError(
                     f"{shown(root / 'setid.mat')}: {variable} names image {identity}, "
                     f"imagelabels.mat has {len(labels)} labels from 1"
                 )
-            label = int(labels[identity - 1])
             where = f"{shown(root / 'imagelabels.mat')}: image {identity}"
             path = root / "jpg" / f"image_{identity:05d}.jpg"
-            samples.append(Sample(path, from_one(label, len(names), where), split))
+            samples.append(Sample(path, from_one(labels[identity - 1], len(names), where), split))
     return assemble("flowers", root, samples, names)
 
 

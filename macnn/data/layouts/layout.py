@@ -1,10 +1,13 @@
 """What every layout has in common: how it is described, and the checks all of them need."""
 
+import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from macnn.data.layouts.limits import CLASSES, IMAGES, LANDMARKS, NAME
 from macnn.data.samples import ImageSet, Sample
 from macnn.errors import DataError
 from macnn.text import counted, shown
@@ -42,11 +45,12 @@ def assemble(
     there are no splits.
 
     Raises:
-        DataError: no image, an image listed twice, fewer than two classes, or a class without
-            training images.
+        DataError: no image, an image listed twice, fewer than two classes, a class without
+            training images, or more of anything than `limits` allow.
     """
     if not samples:
         raise DataError(f"{shown(root)}: lists no image")
+    _bounded(root, samples, class_names, keypoint_names)
     path, count = Counter(sample.path for sample in samples).most_common(1)[0]
     if count > 1:
         raise DataError(
@@ -83,6 +87,59 @@ def assemble(
         layout=layout,
         notes=tuple(notes),
     )
+
+
+def below(folder: Path, name: str) -> Path:
+    """The path of an image that a list names, below a folder.
+
+    Raises:
+        DataError: it is absolute, or leads out of the folder again.
+    """
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise DataError(
+            f"{shown(name)}: listed, but lies outside {shown(folder)}",
+            hint="a list names images below it; a CSV manifest may name any",
+        )
+    return folder / path
+
+
+def outside(images: ImageSet) -> list[tuple[Sample, Path]]:
+    """Images that really lie outside the folder of their data set, and where; links followed."""
+    home = os.path.realpath(images.root)
+    inside = home.rstrip(os.sep) + os.sep
+    folders: dict[Path, str] = {}
+    found = []
+    for sample in images.samples:
+        folder = sample.path.parent
+        try:
+            if folder not in folders:
+                folders[folder] = os.path.realpath(folder)
+            real = os.path.join(folders[folder], sample.path.name)  # noqa: PTH118  # it is faster
+            if real.startswith(inside) and stat.S_ISLNK(os.lstat(real).st_mode):
+                real = os.path.realpath(real)
+        except (OSError, ValueError):  # missing, or a NUL in its name: whoever reads it says so
+            continue
+        if not real.startswith(inside):
+            found.append((sample, Path(real)))
+    return found
+
+
+def _bounded(
+    root: Path, samples: Sequence[Sample], class_names: Sequence[str], landmarks: Sequence[str]
+) -> None:
+    for things, found, most in (
+        ("images", samples, IMAGES),
+        ("classes", class_names, CLASSES),
+        ("landmarks", landmarks, LANDMARKS),
+    ):
+        if len(found) > most:
+            raise DataError(f"{shown(root)}: {len(found):,} {things}, more than {most:,}")
+    longest = max((*class_names, *landmarks), key=len, default="")
+    if len(longest) > NAME:
+        raise DataError(
+            f"{shown(root)}: a name of more than {NAME} characters, '{shown(longest, 60)}'"
+        )
 
 
 def from_one(number: int, count: int, where: str) -> int:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from macnn.data.layouts.files import lines
-from macnn.data.layouts.layout import Layout, assemble, need
+from macnn.data.layouts.files import lines, whole
+from macnn.data.layouts.layout import Layout, assemble, below, need
 from macnn.data.samples import ImageSet, Sample, Split
 from macnn.errors import DataError
 from macnn.text import shown
@@ -52,19 +52,20 @@ def read_pets(root: Path) -> ImageSet:
     names = [name for _, name in sorted(named.items())]
     index = {name: label for label, name in enumerate(names)}
     samples = [
-        Sample(root / "images" / f"{image}.jpg", index[image.rpartition("_")[0]], split)
+        Sample(below(root / "images", f"{image}.jpg"), index[image.rpartition("_")[0]], split)
         for _, split, image, _ in rows
     ]
     return assemble("pets", root, samples, [shown(name) for name in names])
 
 
 def _class(file: Path, image: str, text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    found = whole(text)
+    if not found:
         raise DataError(
             f"{shown(file)}: image {shown(image)} has class '{shown(text)}', "
             "expected a number from 1"
         )
-    return int(text)
+    return found
 
 
 PETS = Layout("pets", "Oxford-IIIT Pets", TREE, recognise, read_pets)

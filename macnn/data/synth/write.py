@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -10,6 +9,8 @@ from macnn import events
 from macnn.data.synth.classes import PARTS, all_species, species_name
 from macnn.data.synth.picture import draw_picture
 from macnn.errors import DiskError, UsageError
+from macnn.files import whole_folder
+from macnn.reading import why
 
 _SMALLEST = 32  # pixels; below this a marking is less than one pixel wide
 
@@ -57,16 +58,11 @@ def write_birds(
                 f"output: {output} exists and is not an empty folder",
                 hint="name another folder, or delete this one first",
             )
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
-            root = Path(scratch, "birds")
+        with whole_folder(output) as root:
             _write(root, classes, images_per_class, size, seed, listen)
-            if output.exists():
-                output.rmdir()
-            root.rename(output)
     except OSError as error:
         raise DiskError(
-            f"output: {output} could not be written ({error.strerror})",
+            f"output: {output} could not be written ({why(error)})",
             hint="check free space and permissions, or name another folder",
         ) from error
 
@@ -88,7 +84,8 @@ def _write(
         rng = np.random.default_rng((seed, k, number))
         picture = draw_picture(species[k], rng, colours=colours, size=size)
         path = f"{folders[k]}/{species_name(species[k])}_{number + 1:04d}.jpg"
-        picture.image.save(Path(root, "images", path), quality=92, subsampling=0)
+        with Path(root, "images", path).open("xb") as stream:
+            picture.image.save(stream, format="JPEG", quality=92, subsampling=0)
         box = picture.box
         images.append(f"{identity} {path}")
         labels.append(f"{identity} {k + 1}")
@@ -114,4 +111,5 @@ def _numbered(names: Iterable[str]) -> list[str]:
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    with path.open("x", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(f"{line}\n" for line in lines)
