@@ -14,14 +14,17 @@ found. Regression, NMI and ARI use the annotated keypoints as they are, as the f
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import SkipValidation
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from macnn.bounds import SCALE
 from macnn.errors import DataError
 from macnn.evaluation.agreement import agreement
+from macnn.evaluation.ranges import Count, Figure, Many, Name, Share
 from macnn_kernels import checks
 
 HEAD, TORSO, LEGS = "head", "torso and wings", "legs and tail"
@@ -103,13 +106,13 @@ class Match:
         share15: The same within 0.15, as a share of all test images.
     """
 
-    part: int
-    landmark: str
-    region: str | None
-    images: int
-    pck10: float | None
-    pck15: float | None
-    share15: float
+    part: Count
+    landmark: Name
+    region: Name | None
+    images: Count
+    pck10: Share | None
+    pck15: Share | None
+    share15: Share
 
 
 @dataclass(frozen=True)
@@ -131,19 +134,34 @@ class Localisation:
         nmi: Normalised mutual information (arithmetic mean) between the part that owns a visible
             keypoint and the keypoint's identity.
         ari: Adjusted Rand index between the same two.
+
+    Raises:
+        ValueError: They do not fit each other.
     """
 
-    images: int
-    one_to_one: tuple[Match, ...]
-    pck10: float | None
-    pck15: float | None
-    best: tuple[Match, ...]
-    regions: tuple[str, ...]
-    landmarks: tuple[Match, ...]
-    regression_error: float | None
-    regression_errors: dict[str, float | None]
-    nmi: float | None
-    ari: float | None
+    images: Count
+    one_to_one: Many[Match]
+    pck10: Share | None
+    pck15: Share | None
+    best: Many[Match]
+    regions: Many[Name]
+    landmarks: Many[Match]
+    regression_error: Figure | None
+    regression_errors: dict[Name, Annotated[float | None, SkipValidation]]
+    nmi: Figure | None
+    ari: Figure | None
+
+    def __post_init__(self) -> None:
+        parts = range(1, len(self.best) + 1)
+        if [match.part for match in self.best] != list(parts):
+            raise ValueError("best: not one of every part")
+        if not {match.part for match in (*self.one_to_one, *self.landmarks)} <= set(parts):
+            raise ValueError("one_to_one, landmarks: of parts that are not there")
+        if {match.landmark for match in self.landmarks} != set(self.regression_errors) or not all(
+            error is None or (isinstance(error, float) and 0 <= error <= SCALE)
+            for error in self.regression_errors.values()
+        ):
+            raise ValueError("regression_errors: not distances of the landmarks")
 
     def values(self) -> dict[str, float]:
         """The figures to log, by name, without those that nothing decides."""

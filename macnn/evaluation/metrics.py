@@ -11,12 +11,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from macnn import plotting  # noqa: F401  before torchmetrics, which imports matplotlib
+
+# isort: split
 from torchmetrics.functional.classification import (
     multiclass_calibration_error,
     multiclass_confusion_matrix,
 )
 
 from macnn.errors import DataError, NonFiniteError
+from macnn.evaluation.ranges import Count, Figure, Many, Name, Share
 from macnn_kernels import checks
 
 CALIBRATION_BINS = 15
@@ -29,9 +34,9 @@ class Accuracy:
     `top5` is None for five classes or fewer, of which it would tell nothing.
     """
 
-    top1: float
-    top5: float | None
-    standard_error: float
+    top1: Share
+    top5: Share | None
+    standard_error: Share
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,13 @@ class ReliabilityBin:
     `confidence` and `accuracy` are their means, None without images.
     """
 
-    images: int
-    confidence: float | None
-    accuracy: float | None
+    images: Count
+    confidence: Share | None
+    accuracy: Share | None
+
+    def __post_init__(self) -> None:
+        if {self.confidence is None, self.accuracy is None} != {self.images == 0}:
+            raise ValueError("confidence, accuracy: of no images, or none of some")
 
 
 @dataclass(frozen=True)
@@ -61,17 +70,33 @@ class Classification:
         calibration_error: Expected calibration error of the joint prediction, 15 equal bins: mean
             distance between confidence and accuracy, weighted by the images in a bin.
         reliability: Those bins, by rising confidence.
+
+    Raises:
+        ValueError: They do not fit each other.
     """
 
-    images: int
-    class_names: tuple[str, ...]
+    images: Count
+    class_names: Many[Name]
     joint: Accuracy
-    parts: tuple[Accuracy, ...]
-    classifiers: tuple[str, ...]
-    per_class: tuple[float | None, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    calibration_error: float
-    reliability: tuple[ReliabilityBin, ...]
+    parts: Many[Accuracy]
+    classifiers: Many[Name]
+    per_class: Many[Share | None]
+    confusion: Many[Many[Count]]
+    calibration_error: Figure
+    reliability: Many[ReliabilityBin]
+
+    def __post_init__(self) -> None:
+        classes, counts = len(self.class_names), [sum(row) for row in self.confusion]
+        for name, fits in {
+            "confusion": classes and {len(self.confusion), *map(len, self.confusion)} == {classes},
+            "images": sum(counts) == sum(each.images for each in self.reliability) == self.images,
+            "per_class": [share is None for share in self.per_class] == [n == 0 for n in counts],
+            "classifiers": self.parts and len(self.classifiers) == len(self.parts),
+            "reliability": len(self.reliability) == CALIBRATION_BINS,
+            "top5": len({each.top5 is None for each in (self.joint, *self.parts)}) == 1,
+        }.items():
+            if not fits:
+                raise ValueError(f"{name}: does not fit the others")
 
     def values(self) -> dict[str, float]:
         """The figures to log, by name; `accuracy/part 1` is that of part 1 alone."""

@@ -4,14 +4,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
+from macnn.bounds import CLASSES, COUNT, PARTS, SCALE
 from macnn.errors import DataError
+from macnn.evaluation.figures import AGAIN
 from macnn.evaluation.telemetry import TelemetryFigures
 from macnn.files import write_bytes
 from macnn.model.alignment import CellGrid
+from macnn.tensors import read_tensors
+from macnn.text import shown
+
+# Type, sizes and largest magnitude of each tensor; sizes of one letter are equal.
+FORMS: dict[str, tuple[torch.dtype, tuple[str | int, ...], float]] = {
+    "samples": (torch.int64, ("n",), COUNT),
+    "labels": (torch.int64, ("n",), CLASSES),
+    "logits": (torch.float32, ("n", "classifiers", "K"), SCALE),
+    "joint": (torch.float32, ("n", "K"), SCALE),
+    "attention": (torch.float16, ("n", "N", "H", "W"), 1),
+    "centres": (torch.float32, ("n", "N", 2), 1e6),
+    "owners": (torch.int64, ("n", "keypoints"), PARTS),
+    "grid": (torch.float32, (3, 2), 1e4),
+}
+GROUPS = (
+    {"samples", "labels"},
+    {"logits", "joint"},
+    {"attention", "centres", "owners", "grid"},
+)  # none of a group without the others
 
 
 @dataclass(frozen=True)
@@ -48,8 +68,7 @@ def write_predictions(file: Path, predictions: Predictions) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    names = ("samples", "labels", "logits", "joint", "attention", "centres", "owners")
-    tensors = {name: getattr(predictions, name) for name in names}
+    tensors = {name: getattr(predictions, name) for name in FORMS if name != "grid"}
     if (grid := predictions.grid) is not None:
         tensors["grid"] = torch.tensor([grid.size, grid.offset, grid.stride])
     write_bytes(file, save({k: t.contiguous() for k, t in tensors.items() if t is not None}))
@@ -61,23 +80,50 @@ def read_predictions(file: Path) -> Predictions:
     Raises:
         DataError: there is no such file, or it is damaged.
     """
+    tensors = read_tensors(file, DataError, hint=AGAIN)
     try:
-        tensors = load_file(file)
-        return Predictions(
-            samples=tensors["samples"],
-            labels=tensors["labels"],
-            logits=tensors.get("logits"),
-            joint=tensors.get("joint"),
-            attention=tensors.get("attention"),
-            centres=tensors.get("centres"),
-            owners=tensors.get("owners"),
-            grid=_grid(tensors["grid"]) if "grid" in tensors else None,
-            telemetry=None,
-        )
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise DataError(
-            f"{file}: cannot be read ({error})", hint="run 'macnn eval' again"
-        ) from None
+        _check(tensors)
+    except ValueError as error:
+        raise DataError(f"{shown(file)}: damaged ({error})", hint=AGAIN) from None
+    found = {name: tensors.get(name) for name in FORMS if name != "grid"}
+    grid = _grid(tensors["grid"]) if "grid" in tensors else None
+    return Predictions(**found, grid=grid, telemetry=None)  # type: ignore[arg-type]
+
+
+def _check(tensors: dict[str, Tensor]) -> None:
+    """Check that all tensors are there, fit each other and hold what they may.
+
+    Raises:
+        ValueError: names the one that does not.
+    """
+    sizes: dict[str | int, int] = {2: 2, 3: 3}
+    found = [group for group in GROUPS if group & tensors.keys()]
+    if missing := {"samples", *set().union(*found)} - tensors.keys():
+        raise ValueError(f"{', '.join(sorted(missing))}: missing")
+    for name, (dtype, form, largest) in FORMS.items():
+        if (tensor := tensors.get(name)) is None:
+            continue
+        if tensor.dtype != dtype or tensor.dim() != len(form):
+            raise ValueError(f"{name}: expected {dtype} of {len(form)} dimensions")
+        for letter, size in zip(form, tensor.shape, strict=True):
+            if sizes.setdefault(letter, size) != size or (size == 0 and letter != "keypoints"):
+                raise ValueError(f"{name}: shape {tuple(tensor.shape)}")
+        if tensor.numel() and not tensor.abs().amax().item() <= largest:
+            raise ValueError(f"{name}: not finite, or beyond {largest:g}")
+        if dtype in (torch.int64, torch.float16) and (tensor < 0).any():
+            raise ValueError(f"{name}: negative")
+    if len(tensors["samples"].unique()) < sizes["n"]:
+        raise ValueError("samples: an image comes twice")
+    if "joint" in tensors and (tensors["labels"] >= sizes["K"]).any():
+        raise ValueError("labels: more classes than logits")
+    if "attention" in tensors:
+        if sizes["N"] > PARTS or (tensors["owners"] >= sizes["N"]).any():
+            raise ValueError("owners: not parts of the attention, or too many")
+        if (tensors["attention"].amax(dim=(2, 3)) == 0).any():
+            raise ValueError("attention: zero everywhere")
+        grid = _grid(tensors["grid"])
+        if grid.size != (sizes["W"], sizes["H"]) or min(grid.stride) <= 0:
+            raise ValueError("grid: not that of the attention")
 
 
 def _grid(rows: Tensor) -> CellGrid:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from macnn import world
+from macnn.evaluation.ranges import Count, Figure, Many, Share
 from macnn_kernels import channel_peaks, checks, grouping_loss
 
 COLLAPSED = 0.2
@@ -29,16 +30,24 @@ class TelemetryFigures:
             map's longer side; None for a single part.
         shared_peaks: Share of images in which any two parts peak within one cell of each other,
             diagonals included.
+
+    Raises:
+        ValueError: They are not of the same parts.
     """
 
-    images: int
-    distance: tuple[float, ...]
-    distance_fraction: tuple[float, ...]
-    diversity: tuple[float, ...]
-    entropy: tuple[float, ...]
-    relative_entropy: tuple[float, ...]
-    peak_distance: float | None
-    shared_peaks: float
+    images: Count
+    distance: Many[Figure]
+    distance_fraction: Many[Figure]
+    diversity: Many[Figure]
+    entropy: Many[Figure]
+    relative_entropy: Many[Figure]
+    peak_distance: Figure | None
+    shared_peaks: Share
+
+    def __post_init__(self) -> None:
+        named = ("distance", "distance_fraction", "diversity", "entropy", "relative_entropy")
+        if len({len(getattr(self, name)) for name in named}) > 1 or not self.distance:
+            raise ValueError(f"{', '.join(named)}: not of the same parts")
 
     def values(self) -> dict[str, float]:
         """The figures to log, by name; `diversity` is a mean over `diversity/part 1` and on."""

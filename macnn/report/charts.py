@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from matplotlib.ticker import MaxNLocator
-
+from macnn.bounds import PARTS
+from macnn.evaluation.metrics import ReliabilityBin
+from macnn.plotting import MaxNLocator, default_style
 from macnn.report.style import readable
 
 WIDTH, HEIGHT = 320, 190
@@ -133,13 +134,12 @@ def _curves(rows: Sequence[Mapping[str, Any]], name: str) -> list[Curve]:
     held_out = [row for row in rows if row["phase"] == "validation"]
     trained = [row for row in rows if row["phase"] != "validation"]
     prefix = f"{name}/part "
-    numbers = {
-        int(key.removeprefix(prefix)) for row in trained for key in row if key.startswith(prefix)
-    }
+    keys = {key for row in trained for key in row}
+    numbers = [n for n in range(1, PARTS + 1) if f"{prefix}{n}" in keys]
     if numbers:
         curves = [
             Curve(f"part {n}", f"var(--part-{n})", False, _points(trained, f"{prefix}{n}"))
-            for n in sorted(numbers)
+            for n in numbers
         ]
     else:
         curves = [
@@ -153,6 +153,7 @@ def _points(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, flo
     return [(row["step"], row[name]) for row in rows if name in row]
 
 
+@default_style()
 def _panel(title: str, curves: Sequence[Curve], steps: int) -> Panel:
     values = [value for curve in curves for _, value in curve.points]
     bottom, top = min(0, *values), max(0, *values)
@@ -184,23 +185,24 @@ def _panel(title: str, curves: Sequence[Curve], steps: int) -> Panel:
     )
 
 
-def reliability(bins: Sequence[Mapping[str, Any]]) -> Reliability:
+def reliability(bins: Sequence[ReliabilityBin]) -> Reliability:
     """Accuracy over confidence; `bins` as in `Classification.reliability`."""
     size, histogram, gap = 210, 34, 10
     width = size / len(bins)
-    most = max(each["images"] for each in bins)
-    filled = [(i, each) for i, each in enumerate(bins) if each["images"]]
+    most = max(each.images for each in bins)
     bottom = _TOP + size
     ticks = (0, 0.5, 1)
     return Reliability(
         size,
         bars=[
-            (_LEFT + i * width, bottom - size * each["accuracy"], width, size * each["accuracy"])
-            for i, each in filled
+            (_LEFT + i * width, bottom - size * each.accuracy, width, size * each.accuracy)
+            for i, each in enumerate(bins)
+            if each.accuracy is not None
         ],
         counts=[
-            (_LEFT + i * width, bottom + gap, width, max(histogram * each["images"] / most, 1))
-            for i, each in filled
+            (_LEFT + i * width, bottom + gap, width, max(histogram * each.images / most, 1))
+            for i, each in enumerate(bins)
+            if each.images
         ],
         x_ticks=[Tick(_LEFT + size * each, f"{100 * each:g} %") for each in ticks],
         y_ticks=[Tick(bottom - size * each, f"{100 * each:g} %") for each in ticks],
@@ -212,9 +214,10 @@ def matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> Ma
     classes = len(confusion)
     named = classes <= _NAMED
     names = [readable(name) for name in class_names]
+    labels = [readable(name, _LETTERS) for name in class_names] if named else []
     cell = min(max(480 / classes, 20), 34) if named else max(640 / classes, 2)
     gutter = 24.0 if named else 0.0
-    wide = min(max(map(len, names)), _LETTERS) * 6.2 + 12 if named else 0.0
+    wide = max(map(len, labels)) * 6.2 + 12 if named else 0.0
     cells = [
         Cell(
             gutter + column * cell,
@@ -228,8 +231,4 @@ def matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> Ma
         for column, count in enumerate(counts)
         if count
     ]
-    return Matrix(gutter, wide, cell, classes, cells, [_short(n) for n in names] if named else [])
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"
+    return Matrix(gutter, wide, cell, classes, cells, labels)

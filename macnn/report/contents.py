@@ -1,15 +1,33 @@
 """What a run folder holds that a page shows: figures, metrics, settings, environment."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from macnn.bounds import PARTS
 from macnn.config import Settings
 from macnn.config.resolve import flatten
 from macnn.data.samples import Split
-from macnn.errors import DataError, UsageError
+from macnn.errors import DataError
+from macnn.evaluation.figures import Figures, read_figures
 from macnn.evaluation.predictions import Predictions, read_predictions
+from macnn.evaluation.ranges import Count, Figure, Many, Name
+from macnn.reading import Document, misfit, read_bytes, read_json
+from macnn.report.charts import LEARNING, STATE
+from macnn.text import shown
+
+T = TypeVar("T")
+
+RECORD_BYTES = 2**20  # of env.json and sources.json
+METRICS_BYTES, LINE_BYTES = 32 * 2**20, 64 * 2**10
+ASIDE = "put it elsewhere, and the page goes without it"
+PLOTTED = frozenset(
+    name + part
+    for name in (*LEARNING, *STATE)
+    for part in ("", *(f"/part {n}" for n in range(1, PARTS + 1)))
+)
 
 
 @dataclass(frozen=True)
@@ -21,6 +39,28 @@ class SettingRow:
     source: str | None
 
 
+class Environment(Document):
+    """env.json: what a run depended on beside its settings, where it is known."""
+
+    macnn: Name | None = None
+    python: Name | None = None
+    platform: Name | None = None
+    packages: dict[Name, Name] = Field({}, max_length=1000)
+    gpu: Name | None = None
+    command: Many[str] = ()
+    commit: Name | None = None
+
+
+class _MetricsRow(BaseModel):
+    """A line of metrics.jsonl: a phase, a step, and any figures."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    __pydantic_extra__: dict[str, Figure | None]
+
+    phase: Name
+    step: Count
+
+
 @dataclass(frozen=True)
 class Contents:
     """A run and its evaluation on one split.
@@ -29,17 +69,17 @@ class Contents:
         name: of the run folder.
         figures: eval-SPLIT.json.
         predictions: of every image of the split.
-        metrics: rows of metrics.jsonl, none for a run that did not train.
+        metrics: rows of metrics.jsonl with what is plotted, none for a run that did not train.
         settings: all that were given or have a default.
-        environment: env.json, empty where it is missing.
+        environment: env.json, None where it is missing.
     """
 
     name: str
-    figures: dict[str, Any]
+    figures: Figures
     predictions: Predictions
     metrics: list[dict[str, Any]]
     settings: list[SettingRow]
-    environment: dict[str, Any]
+    environment: Environment | None
 
 
 def read_contents(run: Path, settings: Settings, split: Split) -> Contents:
@@ -50,49 +90,48 @@ def read_contents(run: Path, settings: Settings, split: Split) -> Contents:
         DataError: a file of it is damaged.
     """
     values = flatten(settings.model_dump(mode="json", exclude_none=True)).items()
-    sources = _json(run / "sources.json", default={})
+    sources = _record(file, dict[str, str]) if (file := run / "sources.json").exists() else {}
     return Contents(
         name=run.resolve().name,
         figures=read_figures(run, split),
         predictions=read_predictions(run / "report" / f"predictions-{split}.safetensors"),
         metrics=_metrics(run / "metrics.jsonl"),
         settings=[SettingRow(path, str(value), sources.get(path)) for path, value in values],
-        environment=_json(run / "env.json", default={}),
+        environment=read_environment(run),
     )
 
 
-def read_figures(run: Path, split: Split) -> dict[str, Any]:
-    """The figures of the last evaluation of a run on `split`.
+def read_environment(run: Path) -> Environment | None:
+    """What a run depended on, None where it is not recorded.
 
     Raises:
-        UsageError: the folder is missing, or was not evaluated.
-        DataError: they are damaged.
+        DataError: env.json is damaged.
     """
-    if not run.is_dir():
-        raise UsageError(f"{run}: no such folder", hint="name a run folder")
-    file = run / "report" / f"eval-{split}.json"
-    if not file.is_file():
-        raise UsageError(
-            f"{run}: not evaluated on the {split} images",
-            hint=f"run 'macnn eval --checkpoint {run} --split {split}'",
-        )
-    return _json(file)
+    file = run / "env.json"
+    return _record(file, Environment) if file.exists() else None
+
+
+def _record(file: Path, form: type[T]) -> T:
+    return read_json(file, form, DataError, limit=RECORD_BYTES, hint=ASIDE)
 
 
 def _metrics(file: Path) -> list[dict[str, Any]]:
-    if not file.is_file():
+    if not file.exists():
         return []
-    try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read ({error})") from None
+    content = read_bytes(file, DataError, limit=METRICS_BYTES, hint=ASIDE)
+    return [_row(line, f"{shown(file)}:{i}") for i, line in enumerate(content.splitlines(), 1)]
 
 
-def _json(file: Path, default: dict[str, Any] | None = None) -> dict[str, Any]:
-    if default is not None and not file.is_file():
-        return default
+def _row(line: bytes, where: str) -> dict[str, Any]:
+    if len(line) > LINE_BYTES:
+        raise DataError(f"{where}: longer than {LINE_BYTES:,} bytes", hint=ASIDE)
     try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read ({error})") from None
-    return content
+        found = _METRICS_ROW.validate_json(line)
+    except ValidationError as problem:
+        raise DataError(f"{where}: damaged ({misfit(problem)})", hint=ASIDE) from None
+    plotted = (found.model_extra or {}).items()
+    figures = {name: v for name, v in plotted if v is not None and name in PLOTTED}
+    return {"phase": found.phase, "step": found.step, **figures}
+
+
+_METRICS_ROW = TypeAdapter(_MetricsRow)

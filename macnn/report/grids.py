@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
-import matplotlib
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from macnn.plotting import font_file
 from macnn.report.overlays import TILE, heat, mark, overlay, photograph
 from macnn.report.style import INK, RIGHT, WRONG, part_colour, readable
 from macnn_kernels import checks
@@ -141,6 +140,4 @@ def _words(text: str) -> Image.Image:
 
 @cache
 def _font(style: str = "") -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows most scripts."""
-    name = f"DejaVuSans-{style}.ttf" if style else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size=16)
+    return ImageFont.truetype(font_file(style), size=16)

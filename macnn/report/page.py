@@ -6,17 +6,26 @@ from typing import Any
 
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from macnn.config import Settings
 from macnn.data.samples import ImageSet, Split
 from macnn.errors import DataError, DiskError, UsageError
+from macnn.evaluation.figures import AGAIN, Figures, read_figures
+from macnn.evaluation.localisation import Match
+from macnn.evaluation.metrics import Accuracy, Classification
+from macnn.evaluation.predictions import Predictions
 from macnn.files import write_text
+from macnn.reading import why
 from macnn.report import charts
-from macnn.report.contents import Contents, read_contents, read_figures
+from macnn.report.contents import Contents, read_contents
 from macnn.report.pictures import Album
 from macnn.report.selection import Pair, Verdict, judge, select
 from macnn.report.style import part_colour, readable
 from macnn.runs.setup import open_images
+from macnn.text import shown
+
+_LONGEST = 2000  # characters of a text on the page
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,7 @@ class Baseline:
     """What the run is compared with: name of its folder, and its joint `Accuracy`."""
 
     name: str
-    accuracy: dict[str, float]
+    accuracy: Accuracy
 
 
 @dataclass(frozen=True)
@@ -32,19 +41,20 @@ class Score:
     """A classifier by its name, its `Accuracy`, and the part it belongs to, 0 for none."""
 
     name: str
-    accuracy: dict[str, float]
+    accuracy: Accuracy
     part: int
 
 
 @dataclass(frozen=True)
 class Specimen:
-    """A photograph with its parts; `predicted` and `confidence` are None without classifiers."""
+    """A photograph with its parts; what was predicted is None without classifiers."""
 
-    photograph: str
-    overlays: list[str]
+    photograph: Markup
+    overlays: list[Markup]
     truth: str
     predicted: str | None
     confidence: float | None
+    right: bool | None
 
 
 @dataclass(frozen=True)
@@ -52,9 +62,9 @@ class Part:
     """A part: number from 1, mean attention, crops, and its best landmark if it is known."""
 
     number: int
-    mean: str
-    crops: list[str]
-    landmark: dict[str, Any] | None
+    mean: Markup
+    crops: list[Markup]
+    landmark: Match | None
 
 
 @dataclass(frozen=True)
@@ -64,8 +74,8 @@ class Confusion:
     pair: Pair
     truth: str
     taken: str
-    mistaken: str
-    example: str | None
+    mistaken: Markup
+    example: Markup | None
 
 
 @dataclass(frozen=True)
@@ -90,11 +100,14 @@ def read_baseline(run: Path, split: Split) -> Baseline:
 
     Raises:
         UsageError: it was not evaluated on the split, or has no classifiers.
+        DataError: its figures are damaged.
     """
-    accuracy = read_figures(run, split)["classification"]
+    accuracy = read_figures(run, split).classification
     if accuracy is None:
-        raise UsageError(f"{run}: has no accuracy to compare with", hint="name a trained run")
-    return Baseline(run.resolve().name, accuracy["joint"])
+        raise UsageError(
+            f"{shown(run)}: has no accuracy to compare with", hint="name a trained run"
+        )
+    return Baseline(run.resolve().name, accuracy.joint)
 
 
 def run(folder: Path, settings: Settings, *, split: Split, baseline: Baseline | None) -> Path:
@@ -108,12 +121,16 @@ def run(folder: Path, settings: Settings, *, split: Split, baseline: Baseline | 
 
     Raises:
         UsageError: the run was not evaluated on the split.
-        DataError: the images are not those of the evaluation.
+        DataError: a file of the run is damaged, or the images are not those of the evaluation.
         DiskError: the page cannot be written.
     """
     contents = read_contents(folder, settings, split)
-    allowed = contents.figures.get("skip_bad_images", settings.data.skip_bad_images)
-    data = settings.data.model_copy(update={"skip_bad_images": allowed})
+    allowed = contents.figures.skip_bad_images
+    data = (
+        settings.data
+        if allowed is None
+        else settings.data.model_copy(update={"skip_bad_images": allowed})
+    )
     images = open_images(settings.model_copy(update={"data": data})).split(split)
     _check(images, contents)
     file = page_of(folder, split)
@@ -121,7 +138,7 @@ def run(folder: Path, settings: Settings, *, split: Split, baseline: Baseline | 
     try:
         write_text(file, text)
     except OSError as error:
-        raise DiskError(f"{file}: cannot be written ({error})") from None
+        raise DiskError(f"{shown(file)}: cannot be written ({why(error)})") from None
     return file
 
 
@@ -142,7 +159,7 @@ def render(
     verdict = judge(predictions)
     selection = select(predictions, verdict)
     names = [readable(name) for name in images.class_names]
-    accuracy = figures["classification"]
+    accuracy = figures.classification
     has_parts = predictions.attention is not None
 
     def specimens(places: list[int]) -> list[Specimen]:
@@ -161,8 +178,8 @@ def render(
         wrong=specimens(selection.wrong),
         parts=_parts(album, contents, selection.gallery) if has_parts else [],
         confusions=[_confusion(pair, album, names) for pair in selection.pairs],
-        matrix=charts.matrix(accuracy["confusion"], images.class_names) if accuracy else None,
-        reliability=charts.reliability(accuracy["reliability"]) if accuracy else None,
+        matrix=charts.matrix(accuracy.confusion, images.class_names) if accuracy else None,
+        reliability=charts.reliability(accuracy.reliability) if accuracy else None,
         class_rows=_class_rows(accuracy, names) if accuracy else [],
         learning=charts.panels(contents.metrics, charts.LEARNING),
         state=charts.panels(contents.metrics, charts.STATE) if has_parts else [],
@@ -174,6 +191,7 @@ def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("macnn.report"),
         autoescape=True,
+        finalize=_printable,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -182,15 +200,52 @@ def _template() -> Template:
     return environment.get_template("page.html")
 
 
+def _printable(value: Any) -> Any:
+    """Text as it may stand in a page, before its HTML is escaped; `Markup` is the page's own."""
+    plain = isinstance(value, str) and not isinstance(value, Markup)
+    return shown(value, _LONGEST) if plain else value
+
+
 def _check(images: ImageSet, contents: Contents) -> None:
-    labels = torch.tensor([sample.label for sample in images.samples])
-    predictions = contents.predictions
-    samples = predictions.samples
-    if len(samples) != len(labels) or not labels[samples].equal(predictions.labels):
+    """Check that figures, predictions and images are of one evaluation.
+
+    Raises:
+        DataError: they are not.
+    """
+    figures, predictions = contents.figures, contents.predictions
+    if not _agree(figures, predictions):
         raise DataError(
-            f"{images.root}: not the images that {contents.name} was evaluated on",
-            hint="name their folder with --data, or run 'macnn eval' again",
+            f"{shown(contents.name)}: report/eval-{figures.split}.json and its predictions are not "
+            "of one evaluation",
+            hint=AGAIN,
         )
+    labels = torch.tensor([sample.label for sample in images.samples])
+    samples = predictions.samples
+    accuracy = figures.classification
+    if (
+        len(samples) != len(labels)
+        or int(samples.max()) >= len(labels)
+        or not labels[samples].equal(predictions.labels)
+        or (accuracy is not None and len(accuracy.class_names) != len(images.class_names))
+    ):
+        raise DataError(
+            f"{shown(images.root)}: not the images that {shown(contents.name)} was evaluated on",
+            hint=f"name their folder with --data, or {AGAIN}",
+        )
+
+
+def _agree(figures: Figures, predictions: Predictions) -> bool:
+    """Whether figures and predictions have the same images, classes, classifiers and parts."""
+    accuracy, place, maps = figures.classification, figures.localisation, figures.telemetry
+    logits, attention = predictions.logits, predictions.attention
+    parts = None if attention is None else attention.shape[1]
+    return (
+        figures.images == len(predictions.samples)
+        and (maps and len(maps.distance)) == parts
+        and (place is None or len(place.best) == parts)
+        and (accuracy and (len(accuracy.parts), len(accuracy.class_names)))
+        == (None if logits is None else tuple(logits.shape[1:]))
+    )
 
 
 def _count(contents: Contents) -> int:
@@ -198,11 +253,11 @@ def _count(contents: Contents) -> int:
     return 0 if attention is None else attention.shape[1]
 
 
-def _scores(accuracy: dict[str, Any], parts: int) -> list[Score]:
+def _scores(accuracy: Classification, parts: int) -> list[Score]:
     numbers = {f"part {i}": i for i in range(1, parts + 1)}
     return [
         Score(name, score, numbers.get(name, 0))
-        for name, score in zip(accuracy["classifiers"], accuracy["parts"], strict=True)
+        for name, score in zip(accuracy.classifiers, accuracy.parts, strict=True)
     ]
 
 
@@ -215,12 +270,13 @@ def _specimen(
         truth=names[contents.predictions.labels[place]],
         predicted=names[verdict.predicted[place]] if verdict else None,
         confidence=verdict.confidence[place].item() if verdict else None,
+        right=bool(verdict.right[place]) if verdict else None,
     )
 
 
 def _parts(album: Album, contents: Contents, places: list[int]) -> list[Part]:
-    place = contents.figures["localisation"]
-    best = {match["part"]: match for match in place["best"]} if place else {}
+    place = contents.figures.localisation
+    best = {match.part: match for match in place.best} if place else {}
     crops = zip(*map(album.crops, places), strict=True)
     return [
         Part(number, mean, list(each), best.get(number))
@@ -238,20 +294,18 @@ def _confusion(pair: Pair, album: Album, names: list[str]) -> Confusion:
     )
 
 
-def _class_rows(accuracy: dict[str, Any], names: list[str]) -> list[ClassRow]:
+def _class_rows(accuracy: Classification, names: list[str]) -> list[ClassRow]:
     rows = []
-    for i, counts in enumerate(accuracy["confusion"]):
+    for i, counts in enumerate(accuracy.confusion):
         others = [0 if i == j else count for j, count in enumerate(counts)]
         most = max(others)
         taken_for = names[others.index(most)] if most else ""
-        rows.append(
-            ClassRow(i + 1, names[i], sum(counts), accuracy["per_class"][i], taken_for, most)
-        )
+        rows.append(ClassRow(i + 1, names[i], sum(counts), accuracy.per_class[i], taken_for, most))
     return rows
 
 
-def _percent(share: float | None, digits: int = 1) -> str:
-    return "–" if share is None else f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
+def _percent(share: float | None, digits: int = 1) -> Markup:
+    return Markup("–" if share is None else f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%")
 
 
 def _fixed(value: float | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from markupsafe import Markup
 from PIL import Image, ImageColor
 from torch import Tensor
 
@@ -41,23 +42,23 @@ class Album:
         self._predictions = predictions
         self._image_size = image_size
 
-    def plain(self, place: int) -> str:
+    def plain(self, place: int) -> Markup:
         """A photograph."""
         return jpeg(photograph(self._view(place)))
 
-    def marked(self, place: int) -> str:
+    def marked(self, place: int) -> Markup:
         """A photograph with a dot where each part looks."""
         dots = [(part_colour(i), point) for i, point in enumerate(self._centres(place))]
         return jpeg(mark(photograph(self._view(place)), dots))
 
-    def overlays(self, place: int) -> list[str]:
+    def overlays(self, place: int) -> list[Markup]:
         """A photograph through the attention of every part."""
         view = self._view(place)
         return [
             jpeg(overlay(view, each, part_colour(i))) for i, each in enumerate(self._maps(place))
         ]
 
-    def crops(self, place: int) -> list[str]:
+    def crops(self, place: int) -> list[Markup]:
         """The surroundings of every part, from the stored image."""
         assert self._predictions.centres is not None
         stored = Image.fromarray(self._stored(place).movedim(0, -1).contiguous().numpy())
@@ -68,7 +69,7 @@ class Album:
             for x, y in self._predictions.centres[place].tolist()
         ]
 
-    def means(self) -> list[str]:
+    def means(self) -> list[Markup]:
         """The attention of every part, averaged over all images: its colour on nothing."""
         assert self._predictions.attention is not None
         mean = self._resampled(self._predictions.attention.float().mean(0, keepdim=True))[0]
@@ -99,12 +100,12 @@ class Album:
         return self._predictions.grid.resample(maps, self._image_size, _MAP_PIXELS)
 
 
-def jpeg(picture: Image.Image) -> str:
+def jpeg(picture: Image.Image) -> Markup:
     """A picture as a small JPEG."""
     return _uri("jpeg", picture, quality=_QUALITY, optimize=True)
 
 
-def tint(attention: Tensor, colour: str) -> str:
+def tint(attention: Tensor, colour: str) -> Markup:
     """A map (H, W) as a PNG of one colour, transparent where the map is weakest."""
     low, high = attention.min(), attention.max()
     share = (attention - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
@@ -114,10 +115,10 @@ def tint(attention: Tensor, colour: str) -> str:
     return _uri("png", Image.fromarray(pixels), optimize=True)
 
 
-def _uri(kind: str, picture: Image.Image, **options: object) -> str:
+def _uri(kind: str, picture: Image.Image, **options: object) -> Markup:
     encoded = io.BytesIO()
     picture.save(encoded, format=kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(encoded.getvalue()).decode()}"
+    return Markup(f"data:image/{kind};base64,{base64.b64encode(encoded.getvalue()).decode()}")
 
 
 def _around(x: float, y: float, side: float, stored: Image.Image) -> Box:

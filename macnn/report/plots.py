@@ -1,23 +1,24 @@
 """Diagrams: how a training went, and which classes are taken for which."""
 
+import re
 from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.typing import LineStyleType
 
 from macnn.evaluation.metrics import Classification
+from macnn.plotting import Axes, Figure, Line2D, LineStyleType, default_style
 from macnn.report.style import INK, part_colour, readable
+from macnn.text import shown
 
 _STYLES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.")
 _NAMED_CLASSES = 40  # more names than that cannot be read
 _COUNTED_CLASSES = 16
+_LETTERS = 50  # of a name
 
 
+@default_style()
 def learning_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """One panel per figure over the optimiser steps, from the rows of a run's metrics.jsonl.
 
@@ -48,22 +49,26 @@ def learning_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
                 linewidth=1.4 if series else 2,
                 marker="." if len(points) < 30 else None,
             )
-        axes.set_title(panel.replace("_", " "), fontsize=10, color=INK)
+        title = shown(panel.replace("_", " "), _LETTERS)
+        axes.set_title(title, fontsize=10, color=INK, parse_math=False)
         _plain(axes)
-    figure.legend(
+    legend = figure.legend(
         handles=[
-            *(Line2D([], [], color=INK, linestyle=dashes[p], label=p) for p in phases),
-            *(Line2D([], [], color=colours[s], label=s) for s in colours if s),
+            *(Line2D([], [], color=INK, linestyle=dashes[p], label=_label(p)) for p in phases),
+            *(Line2D([], [], color=colours[s], label=_label(s)) for s in colours if s),
         ],
         loc="outside upper center",
         ncols=8,
         frameon=False,
         fontsize=9,
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     figure.supxlabel("optimiser step", fontsize=9)
     return figure
 
 
+@default_style()
 def confusion_picture(classification: Classification) -> Figure:
     """The confusion matrix as shares of each true class (row), with counts where there is room."""
     counts = np.asarray(classification.confusion)
@@ -76,8 +81,8 @@ def confusion_picture(classification: Classification) -> Figure:
     figure.colorbar(image, label="share of the true class", shrink=0.7)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    names = [readable(name) for name in classification.class_names]
-    names = names if classes <= _NAMED_CLASSES else []
+    named = classification.class_names if classes <= _NAMED_CLASSES else ()
+    names = [readable(name, _LETTERS) for name in named]
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8, parse_math=False)
     axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
     if classes <= _COUNTED_CLASSES:
@@ -90,8 +95,12 @@ def confusion_picture(classification: Classification) -> Figure:
 
 def _colour(series: str) -> str:
     """The colour of a part for "part 1" and on, ink for everything else."""
-    word, _, number = series.partition(" ")
-    return part_colour(int(number) - 1) if word == "part" and number.isdigit() else INK
+    part = re.fullmatch("part ([0-9]{1,3})", series)
+    return part_colour(int(part[1]) - 1) if part else INK
+
+
+def _label(name: str) -> str:
+    return shown(name, _LETTERS).lstrip("_")  # with a "_" in front it would be left out
 
 
 def _plain(axes: Axes) -> None:

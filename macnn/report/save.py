@@ -3,10 +3,10 @@
 import io
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from PIL import Image
 
 from macnn.files import write_bytes
+from macnn.plotting import Figure, default_style
 
 
 def save(picture: Image.Image | Figure, file: Path, *, owner: str = "") -> None:
@@ -16,7 +16,8 @@ def save(picture: Image.Image | Figure, file: Path, *, owner: str = "") -> None:
     """
     encoded = io.BytesIO()
     if isinstance(picture, Figure):
-        picture.savefig(encoded, format="png")
+        with default_style():
+            picture.savefig(encoded, format="png")
     else:
         picture.save(encoded, format="PNG")
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 
 import re
 
+from macnn.text import shown
+
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442")
 """Okabe and Ito's colours, which stay apart under the common colour blindnesses."""
 
@@ -14,6 +16,9 @@ def part_colour(part: int) -> str:
     return PALETTE[part % len(PALETTE)]
 
 
-def readable(class_name: str) -> str:
-    """A class name as prose: `001.Black_footed_Albatross` becomes `Black footed Albatross`."""
-    return re.sub(r"^\d+\.", "", class_name).replace("_", " ")
+def readable(class_name: str, longest: int = 200) -> str:
+    """A class name as prose: `001.Black_footed_Albatross` becomes `Black footed Albatross`.
+
+    On one line of printable characters, at most `longest`.
+    """
+    return shown(re.sub(r"^\d+\.", "", class_name).replace("_", " "), longest)

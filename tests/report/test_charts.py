@@ -1,5 +1,6 @@
 import pytest
 
+from macnn.evaluation.metrics import ReliabilityBin
 from macnn.report import charts
 
 ROWS = [
@@ -47,8 +48,7 @@ def test_parts_are_ordered_by_number():
 
 
 def test_a_bar_of_a_reliability_diagram_ends_at_its_accuracy():
-    empty = {"images": 0, "confidence": None, "accuracy": None}
-    full = {"images": 4, "confidence": 0.9, "accuracy": 0.5}
+    empty, full = ReliabilityBin(0, None, None), ReliabilityBin(4, 0.9, 0.5)
     chart = charts.reliability([empty, full])
     ((x, y, width, height),) = chart.bars
     assert (width, height) == (chart.size / 2, chart.size / 2)

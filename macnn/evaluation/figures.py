@@ -1,0 +1,68 @@
+"""The figures of an evaluation, as report/eval-SPLIT.json keeps them, read back and checked."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from macnn.data.samples import Split
+from macnn.errors import DataError, UsageError
+from macnn.evaluation.localisation import Localisation
+from macnn.evaluation.metrics import Classification
+from macnn.evaluation.ranges import Count, Share
+from macnn.evaluation.telemetry import TelemetryFigures
+from macnn.reading import Document, parse_json, read_bytes
+from macnn.runs.checkpoint import Kind
+from macnn.text import shown
+
+FIGURES_BYTES = 128 * 2**20
+VALUES = 10_000_000  # a confusion matrix of 3,000 classes; each takes some 50 bytes of memory
+AGAIN = "run 'macnn eval' again"
+
+
+class Figures(Document):
+    """The figures of one split, and of which checkpoint they are. What does not apply is None.
+
+    `skip_bad_images` is the share of its images that could be left out; None in older files.
+    """
+
+    kind: Kind
+    step: Count
+    split: Split
+    images: Annotated[Count, Field(ge=1)]
+    classification: Classification | None
+    localisation: Localisation | None
+    telemetry: TelemetryFigures | None
+    skip_bad_images: Share | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in ("classification", "localisation"):
+            part = getattr(self, name)
+            if part is not None and part.images != self.images:
+                raise ValueError(f"{name}: of {part.images} images, not of {self.images}")
+        return self
+
+
+def read_figures(run: Path, split: Split) -> Figures:
+    """The figures of the last evaluation of a run on `split`.
+
+    Raises:
+        UsageError: the folder is missing, or was not evaluated.
+        DataError: they are damaged.
+    """
+    if not run.is_dir():
+        raise UsageError(f"{shown(run)}: no such folder", hint="name a run folder")
+    file = run / "report" / f"eval-{split}.json"
+    if not file.exists():
+        raise UsageError(
+            f"{shown(run)}: not evaluated on the {split} images",
+            hint=f"run 'macnn eval --checkpoint {shown(run)} --split {split}'",
+        )
+    content = read_bytes(file, DataError, limit=FIGURES_BYTES, hint=AGAIN)
+    if content.count(b",") > VALUES:
+        raise DataError(f"{shown(file)}: more than {VALUES:,} values", hint=AGAIN)
+    figures = parse_json(content, file, Figures, DataError, hint=AGAIN)
+    if figures.split != split:
+        raise DataError(f"{shown(file)}: of the {figures.split} images", hint=AGAIN)
+    return figures

@@ -1,0 +1,15 @@
+"""Types of figures that are read back from files: finite, and within what they can be."""
+
+from typing import Annotated, TypeVar
+
+from pydantic import FailFast, Field
+
+from macnn.bounds import COUNT, SCALE
+
+T = TypeVar("T")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Figure = Annotated[float, Field(ge=-SCALE, le=SCALE)]
+Count = Annotated[int, Field(ge=0, le=COUNT)]
+Name = Annotated[str, Field(max_length=4096)]
+Many = Annotated[tuple[T, ...], FailFast()]  # the first misfit is told, not millions
