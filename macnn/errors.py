@@ -6,11 +6,15 @@ Anything that is not a `MacnnError` is a bug (exit code 1).
 
 
 class MacnnError(Exception):
-    """An error that is the input's or the machine's, not the program's."""
+    """An error that is the input's or the machine's, not the program's.
+
+    `problem` is its message without the remedy.
+    """
 
     exit_code = 1
 
     def __init__(self, problem: str, *, hint: str | None = None) -> None:
+        self.problem = problem
         super().__init__(f"{problem}; {hint}" if hint else problem)
 
 

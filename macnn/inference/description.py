@@ -1,23 +1,58 @@
 """`model.json`: what an exported model is, for people and programs that have only its folder."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import model_validator
 
 from macnn import __version__
 from macnn.config import Settings
+from macnn.data.transforms import ResizeMode
 from macnn.errors import CheckpointError
 from macnn.inference.preprocessing import preprocessing
 from macnn.inference.recogniser import Recogniser
 from macnn.model import NetworkSpec, PartCNNSpec
-from macnn.reading import sha256
-from macnn.runs.checkpoint import Checkpoint
+from macnn.reading import Document, parse_json, read_bytes, sha256
+from macnn.runs.checkpoint import Checkpoint, ClassName, Digest, Kind, Step
+from macnn.text import shown
 
 DESCRIPTION = "model.json"
+MODEL = "model.safetensors"  # of the format that macnn loads
 FORMAT = 1
+FormatName = Literal["safetensors", "torch-export", "onnx"]
+
+
+class _Named(Document):
+    """What model.json has in every format."""
+
+    file_format: FormatName
+
+
+class _Preprocessing(Document):
+    size: int
+    resize_mode: ResizeMode
+
+
+class _Export(Document):
+    """As much of model.json as loading needs."""
+
+    format: Literal[1]
+    file: Literal["model.safetensors"]
+    sha256: Digest
+    kind: Kind
+    step: Step
+    classes: tuple[ClassName, ...]
+    preprocessing: _Preprocessing
+    network: PartCNNSpec | NetworkSpec
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "_Export":
+        if len(self.classes) != self.network.classes:
+            raise ValueError(f"{len(self.classes)} names for {self.network.classes} classes")
+        if self.preprocessing.size != self.network.image_size:
+            raise ValueError(f"pictures of {self.preprocessing.size} px for another network")
+        return self
 
 
 def describe(
@@ -60,32 +95,22 @@ def read_export(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: the folder holds another format, or is damaged.
     """
-    file = folder / DESCRIPTION
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["file_format"] != "safetensors":
-            raise CheckpointError(
-                f"{folder}: exported as {content['file_format']}, which runs without macnn",
-                hint="its README.md says how; macnn loads run folders and safetensors exports",
-            )
-        if sha256(folder / content["file"], CheckpointError) != content["sha256"]:
-            raise CheckpointError(
-                f"{folder / content['file']}: damaged (SHA-256)", hint="export again"
-            )
-        return Checkpoint(
-            folder=folder,
-            kind=content["kind"],
-            step=content["step"],
-            network=TypeAdapter(PartCNNSpec | NetworkSpec).validate_json(
-                json.dumps(content["network"])
-            ),
-            class_names=tuple(content["classes"]),
-            settings=Settings.model_validate(
-                {"data": {"resize_mode": content["preprocessing"]["resize_mode"]}}
-            ),
-            digests={content["file"]: content["sha256"]},
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    file, hint = folder / DESCRIPTION, "export again"
+    content = read_bytes(file, CheckpointError, hint=hint)
+    named = parse_json(content, file, _Named, CheckpointError, hint=hint).file_format
+    if named != "safetensors":
         raise CheckpointError(
-            f"{file}: damaged ({type(error).__name__} {error})", hint="export again"
-        ) from None
+            f"{shown(folder)}: exported as {named}, which runs without macnn",
+            hint="its README.md says how; macnn loads run folders and safetensors exports",
+        )
+    found = parse_json(content, file, _Export, CheckpointError, hint=hint)
+    seen = {"image_size": found.preprocessing.size, "resize_mode": found.preprocessing.resize_mode}
+    return Checkpoint(
+        folder=folder,
+        kind=found.kind,
+        step=found.step,
+        network=found.network,
+        class_names=found.classes,
+        settings=Settings.model_validate({"data": seen}),
+        digests={MODEL: found.sha256},
+    )

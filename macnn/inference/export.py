@@ -8,8 +8,8 @@ from macnn.errors import DiskError, ExportError, UsageError
 from macnn.events import Listener, Notice
 from macnn.files import whole_folder, write_json, write_text
 from macnn.inference.card import model_card
-from macnn.inference.description import DESCRIPTION, describe
-from macnn.inference.formats import FORMATS, FormatName
+from macnn.inference.description import DESCRIPTION, FormatName, describe
+from macnn.inference.formats import FORMATS
 from macnn.inference.parity import Parity, compare
 from macnn.inference.recogniser import open_recogniser
 from macnn.reading import Document, read_json, sha256

@@ -8,17 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from macnn.errors import UsageError
-from macnn.inference.description import read_export
+from macnn.files import write_bytes
+from macnn.inference.description import MODEL, FormatName, read_export
 from macnn.inference.recogniser import Recogniser, Recognition, open_recogniser
 
-FormatName = Literal["safetensors", "torch-export", "onnx"]
 Run = Callable[[Tensor], Recognition]
 
 
@@ -77,7 +76,7 @@ def _traced(recogniser: Recogniser) -> torch.export.ExportedProgram:
 
 def _write_safetensors(recogniser: Recogniser, file: Path) -> None:
     tensors = recogniser.network.state_dict()
-    file.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+    write_bytes(file, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
 def _run_safetensors(folder: Path) -> Run:
@@ -118,7 +117,7 @@ def _run_onnx(folder: Path) -> Run:
     return run
 
 
-SAFETENSORS = Format("model.safetensors", _write_safetensors, _run_safetensors)
+SAFETENSORS = Format(MODEL, _write_safetensors, _run_safetensors)
 TORCH_EXPORT = Format("model.pt2", _write_torch_export, _run_torch_export)
 ONNX = Format(
     "model.onnx",

@@ -57,6 +57,4 @@ class Preprocessing:
 
 def preprocessing(checkpoint: Checkpoint) -> Preprocessing:
     """The preprocessing that a checkpoint was trained with."""
-    return Preprocessing(
-        checkpoint.network.image_size, checkpoint.settings.data.resize_mode
-    )
+    return Preprocessing(checkpoint.network.image_size, checkpoint.settings.data.resize_mode)

@@ -10,6 +10,7 @@ from macnn.model import Model, PartCNN
 from macnn.model.alignment import part_centres
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.networks import load_model
+from macnn.text import shown
 
 BOX_SHARE = 96 / 448
 """Side of a part box over that of the network input: the paper's part crops (PAPER.md 8). The part
@@ -75,7 +76,7 @@ def open_recogniser(checkpoint: Checkpoint) -> Recogniser:
     """
     if not checkpoint.network.classes:
         raise CheckpointError(
-            f"{checkpoint.folder}: a '{checkpoint.kind}' checkpoint cannot name classes yet",
+            f"{shown(checkpoint.folder)}: a '{checkpoint.kind}' checkpoint cannot name classes yet",
             hint="train it with 'macnn train --init'",
         )
     return PartRecogniser(load_model(checkpoint)).eval().requires_grad_(False)

@@ -1,6 +1,7 @@
 """Joint recognition: one stream per crop, one classifier on all of them (PAPER.md 8)."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from macnn.model.alignment import part_centres
-from macnn.model.backbones import Backbone, BackboneSpec
+from macnn.model.backbones import Backbone
 from macnn.model.classifiers import PartClassifiers
 from macnn.model.crops import crop, squares, strong_box
 from macnn.model.network import (
@@ -154,8 +155,10 @@ class StreamClassifiers(nn.Module):
 
 def build_part_cnn(spec: PartCNNSpec) -> PartCNN:
     """Build a part CNN with random weights, for a checkpoint to fill."""
-    backbones = [
-        Backbone(BackboneSpec(spec.backbone, spec.tap))
-        for _ in range(1 if spec.shared else spec.streams)
-    ]
-    return PartCNN(spec, build_network(spec.locator), backbones)
+    return around(build_network(spec.locator), spec)
+
+
+def around(locator: Network, spec: PartCNNSpec) -> PartCNN:
+    """A part CNN around a locator; its streams begin as copies of that one's backbone."""
+    count = 1 if spec.shared else spec.streams
+    return PartCNN(spec, locator, [deepcopy(locator.backbone) for _ in range(count)])

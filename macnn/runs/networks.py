@@ -1,10 +1,13 @@
 """Networks from settings, and networks from checkpoints."""
 
-from copy import deepcopy
-from dataclasses import asdict, replace
-from typing import TypeVar
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, TypeVar
 
-from torch import nn
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor, nn
 
 from macnn.config import Settings
 from macnn.errors import CheckpointError, UsageError
@@ -17,8 +20,12 @@ from macnn.model import (
     build_network,
     build_part_cnn,
 )
-from macnn.model.backbones import BackboneSpec, build_backbone
+from macnn.model.backbones import BackboneSpec, ShapesOnly, build_backbone
+from macnn.model.part_cnn import around
+from macnn.model.weights import mismatch
+from macnn.reading import misfit
 from macnn.runs.checkpoint import Checkpoint
+from macnn.text import shown
 
 M = TypeVar("M", bound=nn.Module)
 S = TypeVar("S", bound=NetworkSpec)
@@ -28,11 +35,12 @@ def new_network(settings: Settings, classes: int) -> Network:
     """The network that the settings describe, its backbone loaded, everything else untrained.
 
     Raises:
-        UsageError: an unknown backbone, or no weights for it.
+        UsageError: an unknown backbone, no weights for it, or no map at this image size.
         CheckpointError: weights that cannot be read or are of another network.
     """
     model = settings.model
-    spec = NetworkSpec(
+    spec = _described(
+        NetworkSpec,
         backbone=model.backbone,
         tap=model.tap,
         image_size=settings.data.image_size,
@@ -53,7 +61,7 @@ def load_network(checkpoint: Checkpoint) -> Network:
     Raises:
         CheckpointError: its tensors do not fit its description.
     """
-    return _filled(build_network(_spec(checkpoint, NetworkSpec)), checkpoint)
+    return _loaded(checkpoint, NetworkSpec, build_network)
 
 
 def load_part_cnn(checkpoint: Checkpoint) -> PartCNN:
@@ -62,7 +70,7 @@ def load_part_cnn(checkpoint: Checkpoint) -> PartCNN:
     Raises:
         CheckpointError: its tensors do not fit its description.
     """
-    return _filled(build_part_cnn(_spec(checkpoint, PartCNNSpec)), checkpoint)
+    return _loaded(checkpoint, PartCNNSpec, build_part_cnn)
 
 
 def load_model(checkpoint: Checkpoint) -> Model:
@@ -85,10 +93,11 @@ def new_part_cnn(checkpoint: Checkpoint, settings: Settings) -> PartCNN:
     size, seen = settings.data.image_size, locator.spec.image_size
     if size % seen:
         raise UsageError(
-            f"--img-size {size}: {checkpoint.folder} finds parts at {seen} px",
+            f"--img-size {size}: {shown(checkpoint.folder)} finds parts at {seen} px",
             hint=f"use {seen} or a multiple of it",
         )
-    spec = PartCNNSpec(
+    spec = _described(
+        PartCNNSpec,
         **asdict(locator.spec) | {"image_size": size},
         locator_size=seen,
         stream_size=chosen.stream_size or seen,
@@ -96,8 +105,7 @@ def new_part_cnn(checkpoint: Checkpoint, settings: Settings) -> PartCNN:
         object_threshold=chosen.object_threshold,
         shared=chosen.share_streams,
     )
-    copies = [deepcopy(locator.backbone) for _ in range(1 if spec.shared else spec.streams)]
-    return PartCNN(spec, locator, copies)
+    return around(locator, spec)
 
 
 def continue_network(checkpoint: Checkpoint, settings: Settings, classes: int) -> Network:
@@ -119,37 +127,82 @@ def continue_network(checkpoint: Checkpoint, settings: Settings, classes: int) -
     ):
         if wanted != has and not (name == "--parts" and wanted == 0):
             raise UsageError(
-                f"{name} {wanted}: {checkpoint.folder} has {has}",
+                f"{name} {shown(wanted)}: {shown(checkpoint.folder)} has {shown(has)}",
                 hint="leave the option out, or run 'macnn pretrain-parts' with it",
             )
     start = load_network(checkpoint)
-    measured_gain = checkpoint.settings.model.gain
-    spec = replace(
-        spec,
-        parts=model.parts,
-        classes=classes,
-        activation=model.activation,
-        power=model.power,
-        part_features=model.part_features,
-        map_gradient=model.map_gradient,
-        response_scale=spec.response_scale * model.gain / measured_gain,
-    )
-    network = Network(spec, start.backbone)
+    changed = {
+        "parts": model.parts,
+        "classes": classes,
+        "activation": model.activation,
+        "power": model.power,
+        "part_features": model.part_features,
+        "map_gradient": model.map_gradient,
+        "response_scale": spec.response_scale * model.gain / checkpoint.settings.model.gain,
+    }
+    network = Network(_described(NetworkSpec, **asdict(spec) | changed), start.backbone)
     if network.grouping is not None:
         network.grouping = start.grouping
     return network
 
 
-def _filled(network: M, checkpoint: Checkpoint) -> M:
-    try:
-        network.load_state_dict(checkpoint.tensors("model"))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"{checkpoint.folder}: tensors do not fit ({reason})") from None
+def fill(network: M, checkpoint: Checkpoint) -> M:
+    """Give a network the tensors of a checkpoint, in place.
+
+    Raises:
+        CheckpointError: they are not exactly its own, or not finite.
+    """
+    tensors = checkpoint.tensors("model")
+    _check_fit(network.state_dict(), tensors, checkpoint)
+    network.load_state_dict(tensors)
     return network
 
 
+def _loaded(checkpoint: Checkpoint, kind: type[S], build: Callable[[S], M]) -> M:
+    """What a checkpoint of this kind holds; memory is only taken for what is in its file."""
+    spec = _spec(checkpoint, kind)
+    try:
+        with torch.random.fork_rng(devices=[]), ShapesOnly():
+            shapes = build(spec).state_dict()
+    except UsageError as error:
+        raise CheckpointError(
+            f"{shown(checkpoint.folder)}: its network cannot be built ({error.problem})"
+        ) from None
+    tensors = checkpoint.tensors("model")
+    _check_fit(shapes, tensors, checkpoint)
+    network = build(spec)
+    network.load_state_dict(tensors)
+    return network
+
+
+def _check_fit(
+    expected: Mapping[str, Tensor], given: Mapping[str, Tensor], checkpoint: Checkpoint
+) -> None:
+    if reason := mismatch(expected, given):
+        raise CheckpointError(
+            f"{shown(checkpoint.folder)}: its tensors do not fit its network ({reason})"
+        )
+
+
 def _spec(checkpoint: Checkpoint, kind: type[S]) -> S:
-    if type(checkpoint.network) is not kind:
-        raise CheckpointError(f"{checkpoint.folder}: a '{checkpoint.kind}' checkpoint")
-    return checkpoint.network
+    spec, size = checkpoint.network, checkpoint.settings.data.image_size
+    if type(spec) is not kind:
+        raise CheckpointError(f"{shown(checkpoint.folder)}: a '{checkpoint.kind}' checkpoint")
+    if spec.image_size != size:
+        raise CheckpointError(
+            f"{shown(checkpoint.folder)}: damaged, its network sees {spec.image_size} px and its "
+            f"settings say {size}"
+        )
+    return spec
+
+
+def _described(kind: type[S], **fields: Any) -> S:
+    """A description that a checkpoint may hold.
+
+    Raises:
+        UsageError: it is out of bounds.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(fields))
+    except ValidationError as error:
+        raise UsageError(f"no network can be made so: {misfit(error)}") from None

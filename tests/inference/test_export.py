@@ -12,6 +12,7 @@ from macnn import events
 from macnn.errors import CheckpointError, DiskError, ExportError, UsageError
 from macnn.inference import export as stage
 from macnn.inference import formats
+from macnn.inference.description import read_export
 from macnn.inference.export import export
 from macnn.inference.formats import FORMATS
 from macnn.inference.parity import compare
@@ -202,3 +203,64 @@ def test_a_damaged_export_is_named(exported, tmp_path):
     (copy / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         macnn.load(copy)
+
+
+ODD = ({}, [], "", "x", "../model.safetensors", -1, 0, 2**200, 1e300, float("nan"), None)
+READ = ("format", "file", "file_format", "sha256", "kind", "classes", "preprocessing", "network")
+FITTING = {
+    ("step", "0"),
+    ("tap", "x"),
+    ("tap", "../model.safetensors"),
+}  # the tiny network has none
+
+
+def test_no_field_that_loading_reads_holds_anything_odd(trained, tmp_path):
+    copy = tmp_path / "copy"
+    write(trained("macnn"), copy)
+    content = json.loads((copy / "model.json").read_text())
+    places = [(content, name) for name in (*READ, "step")]
+    places += [(content["preprocessing"], name) for name in ("size", "resize_mode")]
+    places += [(content["network"], name) for name in content["network"]]
+    for holder, name in places:
+        right = holder[name]
+        for odd in ODD:
+            if odd == right or (name, str(odd)) in FITTING:
+                continue
+            holder[name] = odd
+            (copy / "model.json").write_text(json.dumps(content))
+            with pytest.raises(CheckpointError) as refused:
+                macnn.load(copy)
+            assert str(refused.value).isprintable()
+        holder[name] = right
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ["a", "b"]}, "2 names for 16 classes"),
+        ({"preprocessing": {"size": 32, "resize_mode": "crop"}}, "pictures of 32 px"),
+        ({"preprocessing": {"size": 64, "resize_mode": "fold"}}, r"preprocessing\.resize_mode"),
+        ({"file": "../copy/model.safetensors"}, "file: Input should be 'model.safetensors'"),
+        ({"kind": "part-cnn"}, "a 'part-cnn' checkpoint"),
+        ({"kind": "other"}, "kind: Input should be"),
+        ({"sha256": "0" * 64}, r"model\.safetensors: damaged \(SHA-256\)"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(trained, tmp_path, change, message):
+    copy = tmp_path / "copy"
+    write(trained("macnn"), copy)
+    content = json.loads((copy / "model.json").read_text())
+    (copy / "model.json").write_text(json.dumps(content | change))
+    with pytest.raises(CheckpointError, match=message):
+        macnn.load(copy)
+
+
+def test_the_bytes_that_were_verified_are_those_that_are_loaded(trained, tmp_path, monkeypatch):
+    """Exchanging the file between the check and the load does not help."""
+    write(trained("macnn"), tmp_path / "out")
+    other = write(trained("baseline"), tmp_path / "other")
+    assert other["kind"] == "baseline"
+    found = read_export(tmp_path / "out")
+    shutil.copyfile(tmp_path / "other" / "model.safetensors", tmp_path / "out/model.safetensors")
+    with pytest.raises(CheckpointError, match=r"damaged \(SHA-256\)"):
+        found.tensors("model")
