@@ -44,6 +44,11 @@ class Figures(Document):
         return self
 
 
+def figures_of(run: Path, split: Split) -> Path:
+    """The file of the figures of a run."""
+    return run / "report" / f"eval-{split}.json"
+
+
 def read_figures(run: Path, split: Split) -> Figures:
     """The figures of the last evaluation of a run on `split`.
 
@@ -53,7 +58,7 @@ def read_figures(run: Path, split: Split) -> Figures:
     """
     if not run.is_dir():
         raise UsageError(f"{shown(run)}: no such folder", hint="name a run folder")
-    file = run / "report" / f"eval-{split}.json"
+    file = figures_of(run, split)
     if not file.exists():
         raise UsageError(
             f"{shown(run)}: not evaluated on the {split} images",

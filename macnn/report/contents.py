@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 RECORD_BYTES = 2**20  # of env.json and sources.json
 METRICS_BYTES, LINE_BYTES = 32 * 2**20, 64 * 2**10
-ASIDE = "put it elsewhere, and the page goes without it"
+ASIDE = "put it elsewhere to go on without it"
 PLOTTED = frozenset(
     name + part
     for name in (*LEARNING, *STATE)
