@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from macnn.evaluation.metrics import classification_report
+from macnn.plotting import default_style
 from macnn.report.plots import confusion_picture, learning_curves
 from macnn.report.style import part_colour
 
@@ -74,3 +75,18 @@ def test_pictures_render(figure):
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     assert stream.getvalue().startswith(b"\x89PNG")
+
+
+def test_names_are_drawn_as_they_are():
+    hostile = "$\\frac$ \x1b[2J\u202e 鳥\n" + "z" * 10_000
+    row = {"phase": f"_{hostile}", "step": 1, f"{hostile}/part ²": 0.5, f"{hostile}/_x": 0.5}
+    figure = learning_curves([row])
+    (legend,) = figure.legends
+    drawn = [*figure.axes[0].texts, figure.axes[0].title, *legend.get_texts()]
+    for text in drawn:
+        assert text.get_text().isprintable()
+        assert len(text.get_text()) <= 50
+        assert not text.get_parse_math()
+    assert len(legend.get_texts()) == 3
+    with default_style():
+        figure.savefig(io.BytesIO(), format="png")
