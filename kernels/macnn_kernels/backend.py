@@ -1,25 +1,24 @@
 """Which implementation of an operator runs here, and why.
 
-CUDA tensors take the Triton kernels, everything else the plain PyTorch reference. The environment
-variable `MACNN_KERNELS` (auto, triton, reference), or `select`, decides by hand. Under
-`TRITON_INTERPRET=1` the Triton kernels also run on CPU tensors, when asked for by name.
+CUDA tensors take the Triton kernels, all others the plain PyTorch reference. The environment
+variable `MACNN_KERNELS` (auto, triton, reference) or `select` overrides this. With
+`TRITON_INTERPRET=1`, mode "triton" also runs the Triton kernels on CPU tensors, interpreted.
+
+Each operator's `op.py` asks `use_triton` and imports the kernels only where they run, so that it
+can be imported without Triton.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
-from typing import Literal, ParamSpec, TypeVar, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 Mode = Literal["auto", "triton", "reference"]
-P = ParamSpec("P")
-R = TypeVar("R")
 
 _MODES: tuple[Mode, ...] = get_args(Mode)
 _selected: Mode | None = None
@@ -27,14 +26,14 @@ _selected: Mode | None = None
 
 @dataclass(frozen=True)
 class Choice:
-    """The implementation chosen and the reason for it, in words."""
+    """The implementation chosen, and the reason in words."""
 
     use_triton: bool
     reason: str
 
 
 def mode() -> Mode:
-    """The mode in force: what `select` set, else `MACNN_KERNELS`, else auto.
+    """The current mode: what `select` set, else `MACNN_KERNELS`, else "auto".
 
     Raises:
         ValueError: `MACNN_KERNELS` is none of auto, triton, reference.
@@ -45,7 +44,7 @@ def mode() -> Mode:
 
 
 def select(name: str | None) -> None:
-    """Set the mode for this process; None goes back to `MACNN_KERNELS`.
+    """Set the mode for this process; None returns to `MACNN_KERNELS`.
 
     Raises:
         ValueError: `name` is none of auto, triton, reference.
@@ -56,7 +55,7 @@ def select(name: str | None) -> None:
 
 @contextmanager
 def selected(name: str) -> Iterator[None]:
-    """`select` for the length of a with block."""
+    """Context manager: `select(name)` inside, the previous mode afterwards."""
     before = _selected
     select(name)
     try:
@@ -90,24 +89,13 @@ def choose(device: torch.device) -> Choice:
     return Choice(True, "the tensors are on a CUDA device")
 
 
-def implementation(operator: str, tensor: Tensor) -> ModuleType:
-    """The module of `operator` that serves `tensor`: its launchers, or its reference.
-
-    float64 is the reference's: the kernels accumulate in float32.
+def use_triton(tensor: Tensor) -> bool:
+    """Whether the Triton kernels serve `tensor`; float64 always takes the reference.
 
     Raises:
         ValueError: Triton was asked for by name where it cannot run.
     """
-    use_triton = choose(tensor.device).use_triton and tensor.dtype != torch.float64
-    return import_module(f"macnn_kernels.{operator}.{'launchers' if use_triton else 'reference'}")
-
-
-def registered(operator: Callable[P, R], reference: Callable[P, R]) -> Callable[P, R]:
-    """The registered operator, but under `torch.export` its reference.
-
-    An exported program then holds nothing but PyTorch, and runs where this package is not.
-    """
-    return reference if torch.compiler.is_exporting() else operator
+    return choose(tensor.device).use_triton and tensor.dtype != torch.float64
 
 
 def interpreted() -> bool:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -50,3 +53,21 @@ def test_an_unknown_mode_is_named(monkeypatch):
     monkeypatch.setenv("MACNN_KERNELS", "fast")
     with pytest.raises(ValueError, match="unknown mode 'fast'"):
         backend.mode()
+
+
+def test_float64_takes_the_reference(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    with backend.selected("triton"):
+        assert backend.use_triton(torch.ones(1))
+        assert not backend.use_triton(torch.ones(1, dtype=torch.float64))
+
+
+def test_operators_run_where_triton_is_not_installed():
+    code = """
+import sys
+sys.modules["triton"] = None  # importing it is an error
+import torch
+from macnn_kernels import part_attention
+part_attention(torch.ones(1, 2, 3, 3), torch.ones(1, 1, 2), scale=1.0)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

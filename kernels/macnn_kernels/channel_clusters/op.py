@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from macnn_kernels import backend, checks
+from macnn_kernels.channel_clusters import reference
 
 MAX_CHANNELS = 2048  # the exactness bound of README.md is stated for these
 
@@ -86,9 +87,11 @@ def _cluster(
     gram: Tensor, num_groups: int, restarts: int, seed: int, starts: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     uniforms = _uniforms(seed, restarts, num_groups, gram.device)
-    labels, inertia = backend.implementation("channel_clusters", gram).cluster(
-        gram, starts, uniforms
-    )
+    if backend.use_triton(gram):
+        from macnn_kernels.channel_clusters.launchers import cluster
+    else:
+        cluster = reference.cluster
+    labels, inertia = cluster(gram, starts, uniforms)
     best = inertia.argmin(dim=0, keepdim=True)
     labels, sizes = _numbered(labels[best].squeeze(0), num_groups)
     return labels, inertia[best].squeeze(0), sizes

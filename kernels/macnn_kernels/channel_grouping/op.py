@@ -33,8 +33,9 @@ def channel_grouping(pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Ten
         ValueError: A shape, dtype or device does not fit.
     """
     _check(pooled, w1, b1, w2, b2)
-    forward = backend.registered(_forward, reference.forward)
-    weights: Tensor = forward(pooled, w1, b1, w2, b2)[0]
+    # an exported program must hold nothing but PyTorch
+    forward = reference.forward if torch.compiler.is_exporting() else _forward
+    weights, _ = forward(pooled, w1, b1, w2, b2)
     return weights
 
 
@@ -62,10 +63,11 @@ def grouping_flops(B: int, C: int, K: int, N: int, *, backward: bool = False) ->
 def _forward(
     pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
 ) -> tuple[Tensor, Tensor]:
-    outputs: tuple[Tensor, Tensor] = backend.implementation("channel_grouping", pooled).forward(
-        pooled, w1, b1, w2, b2
-    )
-    return outputs
+    if backend.use_triton(pooled):
+        from macnn_kernels.channel_grouping.launchers import forward
+    else:
+        forward = reference.forward
+    return forward(pooled, w1, b1, w2, b2)
 
 
 @_forward.register_fake
@@ -84,10 +86,11 @@ def _backward(
     needs_pooled: bool,
     needs_parameters: bool,
 ) -> list[Tensor]:
-    grads: list[Tensor] = backend.implementation("channel_grouping", pooled).backward(
-        grad_weights, pooled, w1, w2, hidden, weights, needs_pooled, needs_parameters
-    )
-    return grads
+    if backend.use_triton(pooled):
+        from macnn_kernels.channel_grouping.launchers import backward
+    else:
+        backward = reference.backward
+    return backward(grad_weights, pooled, w1, w2, hidden, weights, needs_pooled, needs_parameters)
 
 
 @_backward.register_fake

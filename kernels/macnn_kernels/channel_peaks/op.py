@@ -47,7 +47,8 @@ def channel_peaks(features: Tensor) -> Peaks:
         raise ValueError(
             f"features: expected 1 <= H, W <= {MAX_SIDE}, got {checks.describe(features)}"
         )
-    peaks = backend.registered(_peaks, reference.channel_peaks)
+    # an exported program must hold nothing but PyTorch
+    peaks = reference.channel_peaks if torch.compiler.is_exporting() else _peaks
     return Peaks(*peaks(features.detach()))
 
 
@@ -98,10 +99,11 @@ def gram_flops(B: int, C: int) -> int:
 
 @torch.library.custom_op("macnn::channel_peaks", mutates_args=())
 def _peaks(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    peaks: tuple[Tensor, Tensor, Tensor] = backend.implementation(
-        "channel_peaks", features
-    ).channel_peaks(features)
-    return peaks
+    if backend.use_triton(features):
+        from macnn_kernels.channel_peaks.launchers import channel_peaks
+    else:
+        channel_peaks = reference.channel_peaks
+    return channel_peaks(features)
 
 
 @_peaks.register_fake
@@ -111,4 +113,8 @@ def _(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.library.custom_op("macnn::peak_gram", mutates_args=("gram",))
 def _gram(x: Tensor, y: Tensor, gram: Tensor) -> None:
-    backend.implementation("channel_peaks", x).peak_gram(x, y, gram)
+    if backend.use_triton(x):
+        from macnn_kernels.channel_peaks.launchers import peak_gram
+    else:
+        peak_gram = reference.peak_gram
+    peak_gram(x, y, gram)

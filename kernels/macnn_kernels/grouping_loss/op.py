@@ -59,10 +59,11 @@ def loss_flops(B: int, N: int, H: int, W: int, *, backward: bool = False) -> int
 
 @torch.library.custom_op("macnn::grouping_loss", mutates_args=())
 def _forward(attention: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
-    outputs: tuple[Tensor, Tensor, Tensor] = backend.implementation(
-        "grouping_loss", attention
-    ).forward(attention, margin)
-    return outputs
+    if backend.use_triton(attention):
+        from macnn_kernels.grouping_loss.launchers import forward
+    else:
+        forward = reference.forward
+    return forward(attention, margin)
 
 
 @_forward.register_fake
@@ -74,10 +75,11 @@ def _(attention: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
 def _backward(
     grad_distance: Tensor, grad_diversity: Tensor, attention: Tensor, peak: Tensor, margin: float
 ) -> Tensor:
-    grad: Tensor = backend.implementation("grouping_loss", attention).backward(
-        grad_distance, grad_diversity, attention, peak, margin
-    )
-    return grad
+    if backend.use_triton(attention):
+        from macnn_kernels.grouping_loss.launchers import backward
+    else:
+        backward = reference.backward
+    return backward(grad_distance, grad_diversity, attention, peak, margin)
 
 
 @_backward.register_fake

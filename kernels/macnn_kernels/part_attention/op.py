@@ -51,7 +51,8 @@ def part_attention(
         ValueError: A shape, dtype, device or option does not fit.
     """
     _check(features, weights, activation, power)
-    forward = backend.registered(_forward, reference.forward)
+    # an exported program must hold nothing but PyTorch
+    forward = reference.forward if torch.compiler.is_exporting() else _forward
     attention, parts, _ = forward(features, weights, scale, activation, power)
     return PartAttention(attention, parts)
 
@@ -88,10 +89,11 @@ def attention_flops(B: int, C: int, H: int, W: int, N: int, *, backward: bool = 
 def _forward(
     features: Tensor, weights: Tensor, scale: float, activation: str, power: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    outputs: tuple[Tensor, Tensor, Tensor] = backend.implementation(
-        "part_attention", features
-    ).forward(features, weights, scale, activation, power)
-    return outputs
+    if backend.use_triton(features):
+        from macnn_kernels.part_attention.launchers import forward
+    else:
+        forward = reference.forward
+    return forward(features, weights, scale, activation, power)
 
 
 @_forward.register_fake
@@ -116,7 +118,11 @@ def _backward(
     needs_features: bool,
     needs_weights: bool,
 ) -> list[Tensor]:
-    grads: list[Tensor] = backend.implementation("part_attention", features).backward(
+    if backend.use_triton(features):
+        from macnn_kernels.part_attention.launchers import backward
+    else:
+        backward = reference.backward
+    return backward(
         grad_attention,
         grad_parts,
         features,
@@ -130,7 +136,6 @@ def _backward(
         needs_features,
         needs_weights,
     )
-    return grads
 
 
 @_backward.register_fake
