@@ -85,6 +85,27 @@ def test_a_table_is_for_people(macnn, trained, birds, tmp_path, monkeypatch):
     assert "4: " in out
 
 
+@pytest.mark.parametrize(
+    ("form", "shown"),
+    [
+        ((), "=[red]1\\x1b[2J\\u202e.jpg"),
+        (("--csv",), "\n'=[red]1\\x1b[2J\\u202e.jpg,"),
+        (("--json",), '"=[red]1\\u001b[2J\\u202e.jpg"'),
+    ],
+)
+def test_no_name_of_a_picture_acts_on_its_reader(
+    macnn, trained, birds, tmp_path, monkeypatch, form, shown
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    name = "=[red]1\x1b[2J\u202e.jpg"
+    shutil.copy(next(birds.glob("images/*/*")), name)
+    code, out, _ = macnn("predict", "--checkpoint", trained("macnn"), name, *form)
+    assert code == 0
+    assert shown in out
+    assert all(line.isprintable() for line in out.split("\n"))
+
+
 def test_a_list_comes_from_stdin(macnn, trained, birds, monkeypatch):
     files = sorted(birds.glob("images/*/*"))[:3]
     listed = "".join(f"{file}\n" for file in files[:2]) + "\n"
