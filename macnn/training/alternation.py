@@ -5,15 +5,17 @@ L_cng, a convolution phase, in which the grouping layers are fixed and convoluti
 follow L_cls, the maps held apart by L_cng, and a validation. The baseline has no grouping phase.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from macnn import world
+from macnn import bounds, world
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader, frame
 from macnn.evaluation.evaluate import predict
@@ -23,6 +25,7 @@ from macnn.model import Network
 from macnn.training.fixed_features import FixedFeatures
 from macnn.training.losses import anchor_loss, classification_loss, grouping_objective
 from macnn.training.optimisers import convolution_optimiser, grouping_optimiser
+from macnn.training.saved import rows, shaped
 from macnn.training.trainer import Position, Trainer
 
 
@@ -31,7 +34,8 @@ class Alternated(Position):
     """How far alternation has come."""
 
     phase: str = "anchors"
-    losses: list[float] = field(default_factory=list)  # mean loss of each phase, newest last
+    # mean loss of each phase, newest last
+    losses: Annotated[list[float], Field(max_length=bounds.COUNT)] = field(default_factory=list)
     warned: bool = False  # whether the user was told that parts collapse
 
 
@@ -95,9 +99,9 @@ class Alternation(Trainer):
         position, settings = self.position, self.settings
         if super().finished:
             return True
-        per_round = 2 if self._groups else 1
         if settings.tolerance == 0 or position.round < 2 or position.phase != "grouping":
             return False
+        per_round = self._per_round
         new, old = position.losses[-per_round:], position.losses[-2 * per_round : -per_round]
         return all(
             abs(now - before) <= settings.tolerance * abs(before)
@@ -116,9 +120,25 @@ class Alternation(Trainer):
     def _groups(self) -> bool:
         return self.network.grouping is not None and self.settings.grouping_steps > 0
 
+    @property
+    def _per_round(self) -> int:
+        """Phases of a round that note their loss."""
+        return 2 if self._groups else 1
+
+    @property
+    def _anchors(self) -> bool:
+        return self.network.grouping is not None and self.settings.anchor_weight > 0
+
+    def _tallied(self, phase: str) -> set[str]:
+        parts = self.network.grouping is not None
+        names = {"cng"} if phase == "grouping" else {"cls", "accuracy"}
+        if parts and self.settings.conv_grouping_weight > 0:
+            names.add("cng")
+        return names | ({"anchor"} if self._anchors else set())
+
     def _drop_anchors(self) -> None:
         """Note where every part of every training image is before anything is trained."""
-        if self.network.grouping is None or self.settings.anchor_weight == 0:
+        if not self._anchors:
             return
         found = predict(
             self.network,
@@ -207,11 +227,34 @@ class Alternation(Trainer):
             tensors["anchors"] = self.anchors
         return tensors, facts
 
-    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any], origin: object) -> None:
         """As `Trainer`, and the anchors."""
-        super().load(tensors, facts)
+        super().load(tensors, facts, origin)
         if "anchors" in tensors:
             self.anchors = tensors["anchors"].to(self.device)
+
+    def _check(self, position: Position) -> None:
+        super()._check(position)
+        assert isinstance(position, Alternated)
+        own = {"convolution": self._per_round - 1, "validation": self._per_round}
+        noted = position.round * self._per_round + own.get(position.phase, 0)
+        if len(position.losses) != noted:
+            raise ValueError(f"{len(position.losses):,} losses of {noted:,} phases")
+
+    def _longest(self, phase: str) -> int:
+        if phase == "grouping":
+            return self.settings.grouping_steps if self._groups else 0
+        return super()._longest(phase)
+
+    def _expected(self, position: Position, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        like = super()._expected(position, saved)
+        parts = self.network.spec.parts
+        if parts and position.done:
+            figures = shaped(rows(saved, "tally."), 5 * parts + 3, dtype=torch.float64)
+            like["tally./telemetry"] = figures
+        if self._anchors and position.phase != "anchors":
+            like["anchors"] = shaped(len(self.training.photographs.images.samples), parts, 2)
+        return like
 
 
 class _Maps(nn.Module):

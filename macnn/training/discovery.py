@@ -4,24 +4,38 @@ The training images are streamed once. What is kept of them does not grow with t
 C x C Gram matrix, counts per channel, and the pooled features of about `FIT_IMAGES` images.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from macnn import world
+from macnn import bounds, world
 from macnn.config.training import PretrainSettings
 from macnn.data.loaders import Loader
+from macnn.errors import NonFiniteError
 from macnn.events import Listener, Progress
 from macnn.model import Network
+from macnn.reading import Document
 from macnn.training.clusters import ChannelGroups, group_channels
+from macnn.training.saved import LARGEST, check_tensors, fitting, rows, shaped, typed
 from macnn_kernels import channel_peaks, peak_gram
 
 FIT_IMAGES = 4096  # pooled features kept for fitting
 SCALE_IMAGES = 256  # images the response scale is measured on
+LARGEST_FEATURE = 1e15  # that layers can still be fitted to, in units of the feature scale
+Count = Annotated[int, Field(ge=0, le=bounds.COUNT)]
+
+
+class Seen(Document):
+    """How far a survey has come."""
+
+    images: Count
+    batches: Count
 
 
 @dataclass(frozen=True)
@@ -75,9 +89,21 @@ class Survey:
             "samples": torch.cat(world.rows(self.samples)),
         }, {"images": self.images, "batches": self.batches}
 
-    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Go on from a `state`: the first process takes over all that adds up exactly."""
-        self.images, self.batches = facts["images"], facts["batches"]
+    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any], origin: object) -> None:
+        """Go on from a `state`: the first process takes over all that adds up exactly.
+
+        Args:
+            tensors: of the state.
+            facts: of the state.
+            origin: where it is from, for messages.
+
+        Raises:
+            CheckpointError: it is no state of such a survey; nothing has been changed then.
+        """
+        with fitting(origin):
+            seen = typed(Seen, facts, "progress")
+            self._check(tensors, seen)
+        self.images, self.batches = seen.images, seen.batches
         first, squares = world.rank() == 0, tensors["squares"]
         if len(squares) == world.size():
             self.square.copy_(squares[world.rank()])
@@ -87,6 +113,33 @@ class Survey:
             self.gram.copy_(tensors["gram"])
             self.dead.copy_(tensors["dead"])
             self.pooled, self.samples = tensors["pooled"], tensors["samples"]
+
+    def _check(self, tensors: dict[str, Tensor], seen: Seen) -> None:
+        """Check that tensors can be what this network's features of so many images add up to.
+
+        Raises:
+            ValueError: they cannot.
+        """
+        kept = len(tensors["pooled"]) if "pooled" in tensors and tensors["pooled"].ndim else 0
+        expected = {
+            "gram": self.gram,
+            "dead": self.dead,
+            "squares": shaped(rows(tensors, "squares"), dtype=torch.float64),
+            "pooled": shaped(kept, len(self.dead)),
+            "samples": shaped(kept, dtype=torch.int64),
+        }
+        check_tensors(expected, tensors)
+        gram, dead, squares = tensors["gram"], tensors["dead"], tensors["squares"]
+        own = gram.diagonal()
+        distances = own[:, None] + own - 2 * gram
+        if (
+            not seen.batches <= seen.images <= seen.batches * bounds.COUNT
+            or not min(seen.images, FIT_IMAGES) <= kept <= seen.images
+            or not ((dead >= 0) & (dead <= seen.images)).all()
+            or not ((squares >= 0) & (squares <= LARGEST)).all()
+            or not ((gram >= 0) & (gram <= 2**60) & (gram == gram.T) & (distances >= 0)).all()
+        ):
+            raise ValueError(f"it is not of {seen.images:,} images")
 
 
 @torch.no_grad()
@@ -139,6 +192,9 @@ def form_parts(
         gain: standard deviation the response in front of the squashing is scaled to.
         seed: seed of the clustering and the fit.
         listen: hears of the progress.
+
+    Raises:
+        NonFiniteError: the features, or what they add up to, leave the range of numbers.
     """
     tensors, _ = survey.state()
     dead_share = tensors["dead"].double() / survey.images
@@ -151,8 +207,13 @@ def form_parts(
     indicators = F.one_hot(groups.labels + 1, network.spec.parts + 1)[:, 1:].T.float()  # (N, C)
     # In the order of the data set, whichever process read them.
     pooled = tensors["pooled"][tensors["samples"].argsort()].to(indicators.device)
+    if not (pooled.abs() * feature_scale <= LARGEST_FEATURE).all() or not feature_scale > 0:
+        raise _not_finite()
     weights = _fit(network, pooled, indicators, settings, seed, listen)
-    network.spec = replace(network.spec, response_scale=gain / _response_std(network, loader))
+    response_scale = gain / _response_std(network, loader)
+    if not 0 < response_scale < math.inf:
+        raise _not_finite()
+    network.spec = replace(network.spec, response_scale=response_scale)
     return PartDiscovery(
         images=survey.images,
         groups=groups,
@@ -160,6 +221,10 @@ def form_parts(
         fit_error=(weights - indicators).abs().mean().item(),
         fit_agreement=((weights > 0.5) == (indicators > 0.5)).double().mean().item(),
     )
+
+
+def _not_finite() -> NonFiniteError:
+    return NonFiniteError("features are not finite", hint="use other --weights")
 
 
 def _fit(

@@ -51,6 +51,9 @@ class StreamTraining(Trainer):
             "validation": (self.validate, self.learning),
         }
 
+    def _tallied(self, phase: str) -> set[str]:
+        return {"streams", "joint", "accuracy"}
+
     def _train(self) -> None:
         self.network.train()
         module = world.parallel(self.network)

@@ -11,7 +11,7 @@ from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.folder import RunFolder, check_output, finished_summary
 from macnn.runs.images import check_same_images, note_images
-from macnn.runs.networks import new_network
+from macnn.runs.networks import fill, new_network
 from macnn.runs.resume import warn_if_others_may_write
 from macnn.runs.saver import Saver
 from macnn.runs.session import session, stopped_error
@@ -61,9 +61,9 @@ def _run(
     survey = Survey.begin(network)
     if resume is not None:
         check_same_images(output, images)
-        network.load_state_dict(resume.tensors("model"))
+        fill(network, resume)
         assert resume.progress is not None, "found parts are no place to go on from"
-        survey.load(resume.tensors("trainer"), resume.progress.trainer)
+        survey.load(resume.tensors("trainer"), resume.progress.trainer, resume.folder)
 
     with RunFolder(
         output, settings, images.class_names, overwrite=overwrite, resume=resume

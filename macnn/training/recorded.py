@@ -109,7 +109,7 @@ def run_recorded(
 
         trainer = build(Hooks(heard, after_step, validate, folder.scratch))
         if resume is not None and resume.progress is not None:
-            trainer.load(resume.tensors("trainer"), resume.progress.trainer)
+            trainer.load(resume.tensors("trainer"), resume.progress.trainer, resume.folder)
         listen(Notice("info", _announcement(settings, trainer)))
         try:
             trainer.run()

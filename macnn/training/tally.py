@@ -5,6 +5,8 @@ from torch import Tensor
 
 from macnn import world
 from macnn.evaluation.telemetry import Telemetry, TelemetryFigures
+from macnn.text import shown
+from macnn.training.saved import LARGEST
 
 
 class Tally:
@@ -43,7 +45,14 @@ class Tally:
         return {name: torch.stack(_rows(value)) for name, value in named.items()}
 
     def load(self, saved: dict[str, Tensor], device: torch.device) -> None:
-        """Continue from saved sums; with another number of processes the first one has all."""
+        """Continue from saved sums; with another number of processes the first one has all.
+
+        Raises:
+            ValueError: they are no sums over images.
+        """
+        for name, every in saved.items():
+            if not (every.abs() <= LARGEST).all() or not (every[:, -1] >= 1).all():
+                raise ValueError(f"'{shown(name)}' is no sum over images")
         for name, every in saved.items():
             if len(every) == world.size():
                 own = every[world.rank()].to(device)

@@ -6,39 +6,58 @@ and rates are functions of the position. So a run continues from any step as if 
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from macnn import world
+from macnn import bounds, world
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader, mix
 from macnn.evaluation.telemetry import TelemetryFigures
 from macnn.events import Listener, Metrics, Progress
 from macnn.model import Model
 from macnn.model.backbones import Backbone
+from macnn.reading import Document
+from macnn.text import shown
 from macnn.training.average import MovingAverage
-from macnn.training.optimisers import load_optimiser, optimiser_tensors, set_rates
+from macnn.training.optimisers import (
+    expected_tensors,
+    load_optimiser,
+    optimiser_tensors,
+    set_rates,
+)
+from macnn.training.saved import check_tensors, fitting, rows, shaped, typed
 from macnn.training.stepper import Stepper
 from macnn.training.tally import Tally
 
 REPORT_EVERY = 5  # steps; reporting waits for the device
+Count = Annotated[int, Field(ge=0, le=bounds.COUNT)]
 
 
 @dataclass
 class Position:
     """How far training has come."""
 
-    round: int = 0
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    round: Count = 0
     phase: str = ""
-    done: int = 0  # steps of this phase
-    step: int = 0  # optimiser steps in all
+    done: Count = 0  # steps of this phase
+    step: Count = 0  # optimiser steps in all
+
+
+class LossScale(Document):
+    """What changes of the state of a `torch.amp.GradScaler`."""
+
+    scale: float = Field(gt=0, lt=2.0**127)
+    growth_tracker: int = Field(alias="_growth_tracker", ge=0, lt=2**31)
 
 
 class Trainer(ABC):
@@ -120,6 +139,10 @@ class Trainer(ABC):
     @abstractmethod
     def _phases(self) -> dict[str, tuple[Callable[[], None], str]]:
         """What is done in each phase, and the phase that follows; "validation" ends a round."""
+
+    @abstractmethod
+    def _tallied(self, phase: str) -> set[str]:
+        """Names of the means that a phase reports."""
 
     def _epochs(self, module: nn.Module, loss_of: Callable[[Batch], Tensor]) -> None:
         """The epochs of this round, from wherever the position is."""
@@ -227,17 +250,72 @@ class Trainer(ABC):
             "scaler": self.stepper.scaler.state_dict(),
         }
 
-    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Continue from a `state`; the network holds the weights that count."""
-        self.position = type(self.position)(**facts["position"])
-        self.stepper.scaler.load_state_dict(facts["scaler"])
-        groups: dict[str, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            kind, _, rest = name.partition(".")
-            groups.setdefault(kind, {})[rest] = value
+    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any], origin: object) -> None:
+        """Continue from a `state`; the network holds the weights that count.
+
+        Args:
+            tensors: of the state.
+            facts: of the state.
+            origin: where it is from, for messages.
+
+        Raises:
+            CheckpointError: it is no state of this training; nothing has been changed then.
+        """
+        with fitting(origin):
+            position = typed(type(self.position), facts.get("position"), "position")
+            self._check(position)
+            check_tensors(self._expected(position, tensors), tensors)
+            scaler, scale = self.stepper.scaler, None
+            if scaler.is_enabled():
+                scale = typed(LossScale, facts.get("scaler"), "scaler").model_dump(by_alias=True)
+            self.tally.load(_named(tensors, "tally"), self.device)
+        self.position = position
+        if scale is not None:
+            scaler.load_state_dict(scaler.state_dict() | scale)
         if self.average is not None:
             self.average.load(self.network.state_dict())
-            self.network.load_state_dict(groups["raw"])
-        self.tally.load(groups.get("tally", {}), self.device)
+            self.network.load_state_dict(_named(tensors, "raw"))
         for name, optimiser in self.optimisers.items():
-            load_optimiser(optimiser, groups.get(name, {}))
+            load_optimiser(optimiser, _named(tensors, name))
+
+    def _check(self, position: Position) -> None:
+        """Check that this training comes by a position.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if position.phase not in self._phases():
+            raise ValueError(f"there is no phase '{shown(position.phase, 100)}'")
+        longest = self._longest(position.phase)
+        if position.round > self.rounds or position.done > longest:
+            raise ValueError(
+                f"step {position.done:,} of {longest:,} in round {position.round:,} of "
+                f"{self.rounds:,}"
+            )
+
+    def _longest(self, phase: str) -> int:
+        """Steps of a phase at most: epochs differ by one with the number of processes."""
+        return self.epochs * (len(self.training) + 1) if phase == self.learning else 0
+
+    def _expected(self, position: Position, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors of the names, shapes and types that a state at this position has.
+
+        What they do not decide, the saved ones say: how many processes there were, and which
+        parameters have been stepped.
+        """
+        like: dict[str, Tensor] = {}
+        if position.done:
+            count = rows(saved, "tally.")
+            names = self._tallied(position.phase)
+            like |= {f"tally.{name}": shaped(count, 2, dtype=torch.float64) for name in names}
+        for name, optimiser in self.optimisers.items():
+            own = expected_tensors(optimiser, _named(saved, name))
+            like |= {f"{name}.{key}": value for key, value in own.items()}
+        if self.average is not None:
+            like |= {f"raw.{key}": value for key, value in self.network.state_dict().items()}
+        return like
+
+
+def _named(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """The tensors of one kind, by what follows it in their names."""
+    return {k.removeprefix(f"{kind}."): v for k, v in tensors.items() if k.startswith(f"{kind}.")}

@@ -6,6 +6,7 @@ from torch import nn
 from macnn import events
 from macnn.config.training import PretrainSettings
 from macnn.data.loaders import Batch
+from macnn.errors import NonFiniteError
 from macnn.model import NetworkSpec
 from macnn.model.grouping import ChannelGrouping
 from macnn.training import discovery
@@ -74,7 +75,7 @@ def test_a_survey_that_was_saved_half_way_ends_as_if_never_stopped():
 
     with pytest.raises(KeyboardInterrupt):
         survey_images(network, Indices(30), half, stop_at_three, events.silent)
-    rest.load(*half.state())
+    rest.load(*half.state(), "half")
     survey_images(network, Indices(30), rest, lambda: None, events.silent)
     for (name, expected), (_, found) in zip(
         whole.state()[0].items(), rest.state()[0].items(), strict=True
@@ -122,3 +123,14 @@ def test_the_partition_is_that_of_kmeans_on_explicit_trajectories():
     theirs = KMeans(3, init=trajectories[starts[0]].numpy(), n_init=1, tol=0, algorithm="lloyd")
     theirs.fit(trajectories.numpy())
     assert ours.inertia.item() == pytest.approx(theirs.inertia_, rel=1e-9)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e30])
+def test_features_out_of_range_end_the_search_for_parts(value):
+    network = Moving(images=8)
+    survey = Survey.begin(network)
+    survey_images(network, Indices(8), survey, lambda: None, events.silent)
+    survey.pooled[3, 2] = value
+    settings = PretrainSettings(restarts=2, fit_steps=1)
+    with pytest.raises(NonFiniteError, match="features are not finite; use other --weights"):
+        form_parts(network, Indices(8), survey, settings, gain=1, seed=0, listen=events.silent)

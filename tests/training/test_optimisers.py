@@ -49,7 +49,9 @@ def test_the_longest_prefix_decides_the_rate_of_a_layer():
     assert sorted(set(bases.values())) == pytest.approx([0.0, 0.3, 1.0])
 
 
-@pytest.mark.parametrize("text", ["body", "body=fast", "nowhere=0.1"])
+@pytest.mark.parametrize(
+    "text", ["body", "body=fast", "nowhere=0.1", "body=nan", "body=inf", "body=-1"]
+)
 def test_layer_rates_that_mean_nothing_are_refused(text):
     with pytest.raises(UsageError, match="--layer-rates"):
         layer_factors(text, ["body.weight"])
