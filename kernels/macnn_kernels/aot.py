@@ -1,9 +1,8 @@
 """Compile every kernel for several GPUs without having one, and say what it takes.
 
-Each operator's `launchers.py` has a function `rehearse()`, which launches on meta tensors, once per
-default configuration and dtype. Here those launches are recorded instead of
-started, and compiled from the very arguments they would have run with: dtypes, divisibility by 16
-and constants are specialised as Triton does at run time. So there is no second list of signatures.
+The examples in `aot_examples.py` call the launchers on meta tensors. Their launches are captured
+instead of started, and compiled for the arguments they would have run with: dtypes, divisibility by
+16 and constants are specialised as Triton does at run time. So no signature is written twice.
 
 Interpreted kernels cannot be compiled: run this in a process without `TRITON_INTERPRET`.
 
@@ -16,7 +15,6 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +22,10 @@ import torch
 from torch import Tensor
 
 from macnn_kernels import backend
-from macnn_kernels.launch import Launch, recorded
+from macnn_kernels.aot_examples import EXAMPLES
+from macnn_kernels.launch import Launch, capture_launches
 
-OPERATORS = (
-    "channel_peaks",
-    "channel_clusters",
-    "channel_grouping",
-    "part_attention",
-    "grouping_loss",
-)
+OPERATORS = tuple(EXAMPLES)
 TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
 
 _POINTERS = {
@@ -87,8 +80,8 @@ def compile_all(
         raise ValueError("aot: interpreted kernels cannot be compiled; unset TRITON_INTERPRET")
     table: dict[Compiled, None] = {}  # a set that keeps its order
     for operator in operators:
-        with recorded() as launches:
-            import_module(f"macnn_kernels.{operator}.launchers").rehearse()
+        with capture_launches() as launches, torch.device("meta"):
+            EXAMPLES[operator]()
         for launch in launches:
             for target in targets:
                 table[_compile(operator, launch, target)] = None
@@ -146,7 +139,7 @@ def _compile(operator: str, launch: Launch, target: str) -> Compiled:
     registers, spilled = (_usage_nvidia if nvidia else _usage_amd)(compiled.asm)
     return Compiled(
         operator=operator,
-        kernel=launch.kernel.__name__,
+        kernel=launch.kernel.__name__.removesuffix("_kernel"),
         types=" ".join(types.values()),
         constants=" ".join(f"{name}={value}" for name, value in constants.items()),
         target=target,

@@ -1,11 +1,18 @@
-"""Triton functions shared by the kernels of several operators."""
+"""Triton functions that several operators share."""
 
+import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 from macnn_kernels import backend
 
 _INTERPRETED = tl.constexpr(backend.interpreted())
+
+
+def allows_tf32(x: Tensor) -> bool:
+    """Whether products with `x` may use TF32: it is float32, and PyTorch allows it for matmul."""
+    return x.dtype == torch.float32 and torch.backends.cuda.matmul.fp32_precision == "tf32"
 
 
 @triton.jit
@@ -26,8 +33,8 @@ def store(p_x, b_x, o_m, o_n, M, N, stride_m, stride_n):
 
 @triton.jit
 def dot(b_x, b_y, b_sum, TF32: tl.constexpr):
-    """`b_sum + b_x @ b_y` in float32, where float32 factors keep all their bits but for TF32."""
-    if _INTERPRETED:  # the interpreter would multiply the bit patterns of bfloat16
+    """`b_sum + b_x @ b_y`, summed in float32; float32 factors are rounded only if TF32."""
+    if _INTERPRETED:  # its dot would multiply bfloat16 as bit patterns
         b_x = b_x.to(tl.float32)
         b_y = b_y.to(tl.float32)
     return tl.dot(b_x, b_y, b_sum, input_precision="tf32" if TF32 else "ieee")

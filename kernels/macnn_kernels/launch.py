@@ -1,20 +1,18 @@
-"""The one place where Triton kernels start.
+"""Every Triton kernel is started here.
 
-A function in `launchers.py` names a kernel, its grid, its arguments and its candidate
-configurations, the default for this shape class first:
+A launcher names a kernel, its grid, its arguments and its candidate configurations, the default for
+these sizes first:
 
-    launch(kernels.forward, lambda blocks: (triton.cdiv(n, blocks["BLOCK_C"]),),
+    launch(forward_kernel, lambda blocks: (triton.cdiv(n, blocks["BLOCK_C"]),),
            x, y, n, x.stride(0), configs=_configs(n), ACTIVATION=0)
 
-Tensors and numbers are passed in the order of the kernel's parameters, constexprs by name. Every
-grid axis but the first is limited to 65535 on CUDA, so large counts belong on the first. An empty
-grid starts nothing.
+Tensors and numbers are passed in the order of the kernel's parameters, constexprs by name. CUDA
+limits every grid axis but the first to 65535, so large counts belong on the first. An empty grid
+starts nothing.
 
-The default runs as it is. With `MACNN_AUTOTUNE=1` all candidates are timed once per combination of
-dtypes, numbers and constexprs, and the fastest runs from then on. A kernel that adds to its output
-must offer one candidate only, since timing runs it many times.
-
-`recorded` collects launches instead of starting them, for `macnn_kernels.aot` to compile.
+By default the first configuration runs. With `MACNN_AUTOTUNE=1` all candidates are timed once per
+combination of dtypes, numbers and constexprs, and the fastest runs from then on. A kernel that adds
+to its output must have one candidate only, since timing runs it many times.
 """
 
 import os
@@ -33,8 +31,8 @@ from macnn_kernels import backend
 class Config:
     """Block sizes, by constexpr name, and scheduling of one kernel.
 
-    `maxnreg` bounds the registers of a thread on NVIDIA GPUs. Stated as what the hardware grants
-    anyway, it keeps the assembler from spilling some to fit more programs.
+    `maxnreg` is the most registers a thread may use on NVIDIA GPUs. Setting it to the limit of the
+    hardware keeps the assembler from spilling registers to fit more programs.
     """
 
     blocks: Mapping[str, int]
@@ -54,11 +52,11 @@ class Launch:
 
     @property
     def options(self) -> dict[str, int]:
-        """What the compiler is told; whether it fuses multiply-adds has no stable default."""
+        """Compiler options."""
         options = {
             "num_warps": self.config.num_warps,
             "num_stages": self.config.num_stages,
-            "enable_fp_fusion": True,
+            "enable_fp_fusion": True,  # the default differs between versions of Triton
         }
         if self.config.maxnreg is not None and torch.version.hip is None:
             options["maxnreg"] = self.config.maxnreg
@@ -76,7 +74,7 @@ class Launch:
 
 Grid = Callable[[Mapping[str, int]], tuple[int, ...]]
 
-_record: list[Launch] | None = None
+_captured: list[Launch] | None = None
 _fastest: dict[tuple[Any, ...], Config] = {}
 
 
@@ -89,8 +87,8 @@ def launch(
 ) -> None:
     """Start `kernel` on the device of its first tensor; see the module's docstring."""
     candidates = [Launch(kernel, args, constants, config) for config in configs]
-    if _record is not None:
-        _record.append(candidates[0])
+    if _captured is not None:
+        _captured.append(candidates[0])
         return
     if 0 in grid(configs[0].blocks):
         return
@@ -103,18 +101,18 @@ def launch(
 
 
 @contextmanager
-def recorded() -> Iterator[list[Launch]]:
-    """Collect the default launches made in a with block, and start none of them."""
-    global _record
-    before, _record = _record, []
+def capture_launches() -> Iterator[list[Launch]]:
+    """Context manager: collect launches in their default configuration instead of starting them."""
+    global _captured
+    before, _captured = _captured, []
     try:
-        yield _record
+        yield _captured
     finally:
-        _record = before
+        _captured = before
 
 
 def _autotuned() -> bool:
-    """Whether candidates are timed; interpreted kernels have no time worth measuring."""
+    """Whether candidates are timed; the time of interpreted kernels says nothing."""
     return os.environ.get("MACNN_AUTOTUNE", "0") == "1" and not backend.interpreted()
 
 

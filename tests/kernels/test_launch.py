@@ -2,7 +2,7 @@ import pytest
 import torch
 import triton.testing
 
-from macnn_kernels.launch import Config, launch, recorded
+from macnn_kernels.launch import Config, capture_launches, launch
 
 NARROW, WIDE = Config({"BLOCK": 1}), Config({"BLOCK": 4}, num_warps=8)
 
@@ -40,9 +40,9 @@ def test_an_empty_grid_starts_nothing():
     assert kernel.starts == []
 
 
-def test_recorded_launches_are_not_started():
+def test_captured_launches_are_not_started():
     kernel = Kernel()
-    with recorded() as launches:
+    with capture_launches() as launches:
         start(kernel, 8)
     assert kernel.starts == []
     (found,) = launches

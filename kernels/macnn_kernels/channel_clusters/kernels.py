@@ -1,35 +1,40 @@
-"""Triton kernel for k-means on a Gram matrix; the derivation is in README.md."""
+"""Triton kernel of k-means on a Gram matrix; the derivation is in README.md."""
 
+import torch
 import triton
 import triton.language as tl
+from torch import Tensor
+from triton import next_power_of_2
+
+from macnn_kernels.channel_clusters import reference
+from macnn_kernels.launch import Config, launch
+
+
+def cluster(gram: Tensor, starts: Tensor | None, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Return labels (R, C) and inertia (R,) of every restart."""
+    C, (R, N) = len(gram), uniforms.shape
+    labels = gram.new_empty((R, C), dtype=torch.int32)
+    inertia = gram.new_empty(R, dtype=torch.float64)
+    launch(
+        cluster_kernel,
+        lambda _blocks: (R,),
+        *(gram.contiguous(), None if starts is None else starts.contiguous(), uniforms),
+        *(labels, inertia, C, N),
+        configs=_configs(C),
+        MAX_ITERATIONS=reference.MAX_ITERATIONS,
+    )
+    return labels.long(), inertia
+
+
+def _configs(C: int) -> list[Config]:
+    """All C channels in one block, as many rows of the Gram matrix at a time as registers hold."""
+    columns = max(16, next_power_of_2(C))
+    rows = min(32, 16384 // columns)
+    return [Config({"BLOCK_C": columns, "BLOCK_J": rows}, num_warps=16, maxnreg=128)]
 
 
 @triton.jit
-def draw(b_weight, uniform, o_c, C):
-    """The channel at which the running sum of integer weights exceeds `uniform` of the total."""
-    b_sum = tl.cumsum(b_weight, axis=0)
-    total = tl.sum(b_weight, axis=0)
-    target = (uniform * total.to(tl.float64)).to(tl.int64)
-    return tl.minimum(tl.sum(((b_sum <= target) & (o_c < C)).to(tl.int32), axis=0), C - 1)
-
-
-@triton.jit
-def fill_empty(b_label, b_distance, o_c, C, N):
-    """Move into each empty group the channel farthest from its mean, never one that is alone."""
-    for k in range(N):
-        if tl.sum((b_label == k).to(tl.int32), axis=0) == 0:
-            b_free = tl.where(o_c < C, b_distance, -1.0)
-            for j in range(N):
-                m_j = b_label == j
-                alone = tl.sum(m_j.to(tl.int32), axis=0) == 1
-                b_free = tl.where(m_j & alone, -1.0, b_free)
-            farthest = tl.min(tl.where(b_free == tl.max(b_free, axis=0), o_c, C), axis=0)
-            b_label = tl.where(o_c == farthest, k, b_label)
-    return b_label
-
-
-@triton.jit
-def cluster(
+def cluster_kernel(
     p_gram,  # (C, C) int64
     p_starts,  # (R, N) int64, or None to draw them
     p_uniforms,  # (R, N) float64
@@ -37,7 +42,7 @@ def cluster(
     p_inertia,  # (R,) float64
     C,
     N,
-    MAX_MOVES: tl.constexpr,
+    MAX_ITERATIONS: tl.constexpr,
     BLOCK_C: tl.constexpr,  # at least C
     BLOCK_J: tl.constexpr,
 ):
@@ -53,7 +58,7 @@ def cluster(
     b_weight = m_c.to(tl.int64)
     for k in range(N):
         if p_starts is None:
-            start = draw(b_weight, tl.load(p_uniforms + i_r * N + k), o_c, C).to(tl.int64)
+            start = _draw(b_weight, tl.load(p_uniforms + i_r * N + k), o_c, C).to(tl.int64)
         else:
             start = tl.load(p_starts + i_r * N + k)
         b_distance = b_diagonal + tl.load(p_gram + start * (C + 1))
@@ -61,9 +66,9 @@ def cluster(
         closer = m_c & ((b_distance < b_weight) | (k == 0))
         b_weight = tl.where(closer, b_distance, b_weight)
         b_label = tl.where(closer, k, b_label)
-    b_label = fill_empty(b_label, b_weight.to(tl.float64), o_c, C, N)
+    b_label = _fill_empty(b_label, b_weight.to(tl.float64), o_c, C, N)
 
-    moves = 0
+    iterations = 0
     moving = True
     inertia = tl.zeros((), tl.float64)
     while moving:
@@ -91,8 +96,34 @@ def cluster(
             b_nearest = tl.where(closer, b_distance, b_nearest)
             b_moved = tl.where(closer, k, b_moved)
         tl.debug_barrier()  # all labels are read before they are written again
-        b_moved = fill_empty(b_moved, b_nearest, o_c, C, N)
-        moving = (tl.max((b_moved != b_label).to(tl.int32), axis=0) > 0) & (moves < MAX_MOVES)
-        moves += 1
+        b_moved = _fill_empty(b_moved, b_nearest, o_c, C, N)
+        moving = (tl.max((b_moved != b_label).to(tl.int32), axis=0) > 0) & (
+            iterations < MAX_ITERATIONS
+        )
+        iterations += 1
         b_label = tl.where(moving, b_moved, b_label)
     tl.store(p_inertia + i_r, inertia)
+
+
+@triton.jit
+def _draw(b_weight, uniform, o_c, C):
+    """The channel at which the running sum of integer weights exceeds `uniform` of the total."""
+    b_sum = tl.cumsum(b_weight, axis=0)
+    total = tl.sum(b_weight, axis=0)
+    target = (uniform * total.to(tl.float64)).to(tl.int64)
+    return tl.minimum(tl.sum(((b_sum <= target) & (o_c < C)).to(tl.int32), axis=0), C - 1)
+
+
+@triton.jit
+def _fill_empty(b_label, b_distance, o_c, C, N):
+    """Move into each empty group the channel farthest from its mean, never one that is alone."""
+    for k in range(N):
+        if tl.sum((b_label == k).to(tl.int32), axis=0) == 0:
+            b_free = tl.where(o_c < C, b_distance, -1.0)
+            for j in range(N):
+                m_j = b_label == j
+                alone = tl.sum(m_j.to(tl.int32), axis=0) == 1
+                b_free = tl.where(m_j & alone, -1.0, b_free)
+            farthest = tl.min(tl.where(b_free == tl.max(b_free, axis=0), o_c, C), axis=0)
+            b_label = tl.where(o_c == farthest, k, b_label)
+    return b_label

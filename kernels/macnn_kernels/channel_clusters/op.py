@@ -72,23 +72,13 @@ def cluster_channels(
     return ChannelClusters(*_cluster(gram, num_groups, restarts, seed, starts))
 
 
-def cluster_bytes(C: int, N: int, restarts: int, iterations: int) -> int:
-    """Bytes `cluster_channels` must read: the Gram matrix per restart and iteration, from cache."""
-    return restarts * (iterations * C * C + N * C) * 8
-
-
-def cluster_flops(C: int, N: int, restarts: int, iterations: int) -> int:
-    """Integer operations of `cluster_channels`: the sums over group members dominate."""
-    return restarts * iterations * (C * C + 4 * N * C)
-
-
 @torch.library.custom_op("macnn::cluster_channels", mutates_args=())
 def _cluster(
     gram: Tensor, num_groups: int, restarts: int, seed: int, starts: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     uniforms = _uniforms(seed, restarts, num_groups, gram.device)
     if backend.use_triton(gram):
-        from macnn_kernels.channel_clusters.launchers import cluster
+        from macnn_kernels.channel_clusters.kernels import cluster
     else:
         cluster = reference.cluster
     labels, inertia = cluster(gram, starts, uniforms)

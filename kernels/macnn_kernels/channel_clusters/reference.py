@@ -7,7 +7,7 @@ result does not depend on the device. R restarts, N groups, C channels; see READ
 import torch
 from torch import Tensor
 
-MAX_MOVES = 300
+MAX_ITERATIONS = 300
 
 
 def cluster(gram: Tensor, starts: Tensor | None, uniforms: Tensor) -> tuple[Tensor, Tensor]:
@@ -20,14 +20,14 @@ def cluster(gram: Tensor, starts: Tensor | None, uniforms: Tensor) -> tuple[Tens
     """
     N = uniforms.shape[1]
     labels = _seed(gram, starts, uniforms)
-    moves = 0
+    iterations = 0
     while True:
         distance, inertia = _distances(gram, labels, N)
         nearest, moved = distance.min(dim=1)
         moved = _fill_empty(moved, nearest, N)
-        if moves == MAX_MOVES or torch.equal(moved, labels):
+        if iterations == MAX_ITERATIONS or torch.equal(moved, labels):
             return labels, inertia
-        labels, moves = moved, moves + 1
+        labels, iterations = moved, iterations + 1
 
 
 def _seed(gram: Tensor, starts: Tensor | None, uniforms: Tensor) -> Tensor:

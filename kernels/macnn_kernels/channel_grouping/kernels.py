@@ -1,13 +1,107 @@
 """Triton kernels of channel grouping: grouped matrix products; equations refer to README.md."""
 
+import torch
 import triton
 import triton.language as tl
+from torch import Tensor
+from triton import cdiv
 
-from macnn_kernels.kernels import dot, load, store
+from macnn_kernels.channel_grouping.reference import empty_grads, empty_outputs
+from macnn_kernels.kernels import allows_tf32, dot, load, store
+from macnn_kernels.launch import Config, launch
+
+
+def forward(
+    pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the channel weights (B, N, C) and the hidden units (B, N, K)."""
+    weights, hidden = empty_outputs(pooled, b1, b2)
+    _layer(pooled.contiguous(), w1, b1, hidden, tanh=True)
+    _layer(hidden, w2, b2, weights, tanh=False)
+    return weights, hidden
+
+
+def backward(
+    grad_weights: Tensor,
+    pooled: Tensor,
+    w1: Tensor,
+    w2: Tensor,
+    hidden: Tensor,
+    weights: Tensor,
+    needs_pooled: bool,
+    needs_parameters: bool,
+) -> list[Tensor]:
+    """Return the gradients asked for: of pooled, then of w1, b1, w2, b2."""
+    B, C = pooled.shape
+    N, K = w1.shape[:2]
+    grad_weights = grad_weights.contiguous()
+    grads = empty_grads(pooled, w1, w2, needs_pooled, needs_parameters)
+    v = torch.empty_like(hidden)
+    launch(
+        hidden_grad_kernel,
+        lambda blocks: (N * cdiv(B, blocks["BLOCK_B"]) * cdiv(K, blocks["BLOCK_O"]),),
+        *(grad_weights, weights, hidden, w2.contiguous(), v),
+        *(B, N, C, K),
+        TF32=allows_tf32(hidden),
+        configs=_configs(hidden),
+    )
+    if needs_pooled:
+        launch(
+            pooled_grad_kernel,
+            lambda blocks: (cdiv(B, blocks["BLOCK_B"]) * cdiv(C, blocks["BLOCK_O"]),),
+            *(v, w1.contiguous(), grads[0]),
+            *(B, N * K, C),
+            TF32=allows_tf32(hidden),
+            configs=_configs(hidden),
+        )
+    if needs_parameters:
+        grad_w1, grad_b1, grad_w2, grad_b2 = grads[-4:]
+        _parameter_grad(v, None, pooled.contiguous(), grad_w1, grad_b1)
+        _parameter_grad(grad_weights, weights, hidden, grad_w2, grad_b2)
+    return grads
+
+
+def _layer(x: Tensor, w: Tensor, bias: Tensor, y: Tensor, *, tanh: bool) -> None:
+    B, N, outputs = y.shape
+    launch(
+        layer_kernel,
+        lambda blocks: (N * cdiv(B, blocks["BLOCK_B"]) * cdiv(outputs, blocks["BLOCK_O"]),),
+        *(x, w.contiguous(), bias.contiguous(), y),
+        *(B, N, w.shape[2], outputs, x.stride(0), _part_stride(x)),
+        TANH=tanh,
+        TF32=allows_tf32(x),
+        configs=_configs(x),
+    )
+
+
+def _parameter_grad(
+    delta: Tensor, y: Tensor | None, x: Tensor, grad_w: Tensor, grad_bias: Tensor
+) -> None:
+    N, outputs, inputs = grad_w.shape
+    launch(
+        parameter_grad_kernel,
+        lambda blocks: (N * cdiv(outputs, blocks["BLOCK_O"]) * cdiv(inputs, blocks["BLOCK_I"]),),
+        *(delta, y, x, grad_w, grad_bias),
+        *(len(x), N, inputs, outputs, x.stride(0), _part_stride(x)),
+        TF32=allows_tf32(x),
+        configs=_configs(x),
+    )
+
+
+def _part_stride(x: Tensor) -> int:
+    return x.stride(1) if x.dim() == 3 else 0  # the first layers share their input
+
+
+def _configs(x: Tensor) -> list[Config]:
+    depth = 64 if x.itemsize == 2 else 32
+    return [
+        Config({"BLOCK_B": b, "BLOCK_O": o, "BLOCK_I": depth}, num_warps=4, num_stages=3)
+        for b, o in ((32, 32), (64, 32), (32, 64), (16, 64))
+    ]
 
 
 @triton.jit
-def layer(
+def layer_kernel(
     p_x,  # (B, I), or (B, N, I), with strides
     p_w,  # (N, O, I)
     p_bias,  # (N, O)
@@ -48,7 +142,7 @@ def layer(
 
 
 @triton.jit
-def hidden_grad(
+def hidden_grad_kernel(
     p_grad,  # (B, N, C), of the weights
     p_weights,  # (B, N, C)
     p_hidden,  # (B, N, K)
@@ -86,7 +180,7 @@ def hidden_grad(
 
 
 @triton.jit
-def pooled_grad(
+def pooled_grad_kernel(
     p_v,  # (B, N K)
     p_w1,  # (N K, C)
     p_grad,  # (B, C)
@@ -115,7 +209,7 @@ def pooled_grad(
 
 
 @triton.jit
-def parameter_grad(
+def parameter_grad_kernel(
     p_delta,  # (B, N, O), of the layer before its activation, or after it where p_y is given
     p_y,  # (B, N, O), sigmoid of the layer, or None
     p_x,  # (B, I), or (B, N, I), with strides

@@ -1,14 +1,12 @@
 """`channel_grouping`: public function, cost and registration."""
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from macnn_kernels import backend, checks
 from macnn_kernels.channel_grouping import reference
-
-Context: TypeAlias = Any  # what autograd hands over; torch has no type for it
 
 
 def channel_grouping(pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
@@ -54,17 +52,12 @@ def grouping_bytes(
     return parameters + pooled + hidden + weights
 
 
-def grouping_flops(B: int, C: int, K: int, N: int, *, backward: bool = False) -> int:
-    """Multiplications and additions of the matrix products."""
-    return (8 if backward else 4) * B * N * K * C
-
-
 @torch.library.custom_op("macnn::channel_grouping", mutates_args=())
 def _forward(
     pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
 ) -> tuple[Tensor, Tensor]:
     if backend.use_triton(pooled):
-        from macnn_kernels.channel_grouping.launchers import forward
+        from macnn_kernels.channel_grouping.kernels import forward
     else:
         forward = reference.forward
     return forward(pooled, w1, b1, w2, b2)
@@ -87,7 +80,7 @@ def _backward(
     needs_parameters: bool,
 ) -> list[Tensor]:
     if backend.use_triton(pooled):
-        from macnn_kernels.channel_grouping.launchers import backward
+        from macnn_kernels.channel_grouping.kernels import backward
     else:
         backward = reference.backward
     return backward(grad_weights, pooled, w1, w2, hidden, weights, needs_pooled, needs_parameters)
@@ -107,14 +100,14 @@ def _(
     return reference.empty_grads(pooled, w1, w2, needs_pooled, needs_parameters)
 
 
-def _save(ctx: Context, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
     pooled, w1, _, w2, _ = inputs
     weights, hidden = output
     ctx.mark_non_differentiable(hidden)
     ctx.save_for_backward(pooled, w1, w2, hidden, weights)
 
 
-def _differentiate(ctx: Context, grad_weights: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiate(ctx: Any, grad_weights: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     needs_pooled, *needs = ctx.needs_input_grad
     grads = iter(_backward(grad_weights, *ctx.saved_tensors, needs_pooled, any(needs)))
     return (

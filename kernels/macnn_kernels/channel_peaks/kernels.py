@@ -1,11 +1,48 @@
-"""Triton kernels for channel peaks and their Gram matrix; the derivation is in README.md."""
+"""Triton kernels of channel peaks and their Gram matrix; the derivation is in README.md."""
 
 import triton
 import triton.language as tl
+from torch import Tensor
+from triton import cdiv, next_power_of_2
+
+from macnn_kernels.channel_peaks.reference import empty_peaks
+from macnn_kernels.launch import Config, launch
+
+# Images per launch of the Gram kernel, so that its int32 sums cannot overflow; README.md.
+IMAGES_PER_LAUNCH = 2**15
+
+
+def channel_peaks(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return column, row and value (B, C) of the largest response of every channel."""
+    B, C, H, W = features.shape
+    maps = features.flatten(2)  # a view of NCHW and of channels_last
+    x, y, value = empty_peaks(features)
+    launch(
+        peaks_kernel,
+        lambda blocks: (B * cdiv(C, blocks["BLOCK_C"]),),
+        *(maps, x, y, value),
+        *(C, H * W, W),
+        *maps.stride(),
+        configs=_configs(H * W, channels_last=maps.stride(1) == 1),
+    )
+    return x, y, value
+
+
+def _configs(S: int, *, channels_last: bool) -> list[Config]:
+    """Tiles of 2048 elements, long along the dimension that is contiguous in memory."""
+
+    def tile(c: int, s: int) -> Config:
+        return Config({"BLOCK_C": c, "BLOCK_S": min(s, next_power_of_2(S))})
+
+    if channels_last:
+        return [tile(32, 64), tile(64, 32), tile(64, 64), tile(32, 128)]
+    if S <= 64:
+        return [tile(32, 64), tile(64, 64), tile(16, 64)]
+    return [tile(16, 128), tile(8, 256), tile(4, 1024), tile(16, 256)]
 
 
 @triton.jit
-def peaks(
+def peaks_kernel(
     p_features,  # (B, C, S) with strides
     p_x,  # (B, C) int32
     p_y,  # (B, C) int32
@@ -54,8 +91,21 @@ def peaks(
     tl.store(p_value + o_out, b_value.to(p_value.dtype.element_ty), mask=m_c)
 
 
+def peak_gram(x: Tensor, y: Tensor, gram: Tensor) -> None:
+    """Add `sum_b tx tx' + ty ty'` to `gram` (C, C)."""
+    C = x.shape[1]
+    for start in range(0, len(x), IMAGES_PER_LAUNCH):
+        part = slice(start, start + IMAGES_PER_LAUNCH)
+        launch(
+            gram_kernel,
+            lambda blocks: (cdiv(C, blocks["BLOCK_C"]),) * 2,
+            *(x[part].contiguous(), y[part].contiguous(), gram, len(x[part]), C),
+            configs=[Config({"BLOCK_B": 32, "BLOCK_C": 32})],
+        )
+
+
 @triton.jit
-def gram(
+def gram_kernel(
     p_x,  # (B, C) int32
     p_y,  # (B, C) int32
     p_gram,  # (C, C) int64

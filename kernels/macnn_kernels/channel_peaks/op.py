@@ -92,15 +92,10 @@ def gram_bytes(B: int, C: int) -> int:
     return 2 * B * C * 4 + 2 * C * C * 8
 
 
-def gram_flops(B: int, C: int) -> int:
-    """Integer operations of `peak_gram`: one multiply and one add per product."""
-    return 2 * 2 * B * C * C
-
-
 @torch.library.custom_op("macnn::channel_peaks", mutates_args=())
 def _peaks(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if backend.use_triton(features):
-        from macnn_kernels.channel_peaks.launchers import channel_peaks
+        from macnn_kernels.channel_peaks.kernels import channel_peaks
     else:
         channel_peaks = reference.channel_peaks
     return channel_peaks(features)
@@ -114,7 +109,7 @@ def _(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 @torch.library.custom_op("macnn::peak_gram", mutates_args=("gram",))
 def _gram(x: Tensor, y: Tensor, gram: Tensor) -> None:
     if backend.use_triton(x):
-        from macnn_kernels.channel_peaks.launchers import peak_gram
+        from macnn_kernels.channel_peaks.kernels import peak_gram
     else:
         peak_gram = reference.peak_gram
     peak_gram(x, y, gram)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-# Images per exact float64 product: 2 * IMAGES * 2^28 <= 2^53, see README.md.
-IMAGES = 2**24
+# Images per exact float64 product: 2 * IMAGES_PER_PRODUCT * 2^28 <= 2^53, see README.md.
+IMAGES_PER_PRODUCT = 2**24
 
 
 def channel_peaks(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -19,8 +19,8 @@ def channel_peaks(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def peak_gram(x: Tensor, y: Tensor, gram: Tensor) -> None:
     """Add `sum_b tx tx' + ty ty'` to `gram`, exactly."""
-    for start in range(0, len(x), IMAGES):
-        stop = start + IMAGES
+    for start in range(0, len(x), IMAGES_PER_PRODUCT):
+        stop = start + IMAGES_PER_PRODUCT
         trajectories = torch.cat([x[start:stop], y[start:stop]]).double()
         gram += (trajectories.T @ trajectories).long()
 

@@ -2,34 +2,56 @@
 
 import triton
 import triton.language as tl
+from torch import Tensor
+from triton import cdiv, next_power_of_2
+
+from macnn_kernels.grouping_loss.reference import empty_outputs
+from macnn_kernels.launch import Config, launch
+
+
+def forward(attention: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return Dis (B, N), Div (B, N) and the peaks (B, N) as flat positions."""
+    B, N, H, W = attention.shape
+    distance, diversity, peak = empty_outputs(attention)
+    launch(
+        forward_kernel,
+        lambda blocks: (B,),
+        *(attention, distance, diversity, peak),
+        *(H * W, W, *attention.stride(), margin),
+        N=N,
+        configs=_configs(N, H * W, elements=4096),
+    )
+    return distance, diversity, peak
+
+
+def backward(
+    grad_distance: Tensor, grad_diversity: Tensor, attention: Tensor, peak: Tensor, margin: float
+) -> Tensor:
+    """Return the gradient of the maps (B, N, H, W)."""
+    B, N, H, W = attention.shape
+    grad = attention.new_empty(attention.shape)
+    launch(
+        backward_kernel,
+        lambda blocks: (B * cdiv(H * W, blocks["BLOCK_S"]),),
+        *(grad_distance.contiguous(), grad_diversity.contiguous(), attention, peak, grad),
+        *(H * W, W, *attention.stride(), margin),
+        N=N,
+        configs=_configs(N, H * W, elements=1024),
+    )
+    return grad
+
+
+def _configs(N: int, S: int, *, elements: int) -> list[Config]:
+    """Tiles of about `elements` that hold all parts at a position."""
+    block_n = next_power_of_2(N)
+    block_s = min(next_power_of_2(S), max(16, elements // block_n))
+    return [
+        Config({"BLOCK_N": block_n, "BLOCK_S": block_s}, num_warps=warps) for warps in (4, 8, 2)
+    ]
 
 
 @triton.jit
-def _rivals(b_m, o_n, N: tl.constexpr):
-    """Largest map and runner-up of each position, and the others' maximum of each part."""
-    b_top = tl.max(b_m, axis=0)
-    # Ties go to the first part
-    b_first = tl.min(tl.where(b_m == b_top[None, :], o_n[:, None], N), axis=0)
-    m_first = o_n[:, None] == b_first[None, :]
-    b_rest = tl.where(m_first, float("-inf"), b_m)
-    b_next = tl.max(b_rest, axis=0)
-    b_second = tl.min(tl.where((b_rest == b_next[None, :]) & ~m_first, o_n[:, None], N), axis=0)
-    b_rival = tl.where(m_first, b_next[None, :], b_top[None, :])
-    if N == 1:
-        b_rival = tl.zeros_like(b_m)
-    return b_rival, m_first, o_n[:, None] == b_second[None, :]
-
-
-@triton.jit
-def _squared_distance(o_s, b_peak, W):
-    """(x - tx)^2 + (y - ty)^2 in squared cells, [BLOCK_N, BLOCK_S]."""
-    b_dx = (o_s[None, :] % W - b_peak[:, None] % W).to(tl.float32)
-    b_dy = (o_s[None, :] // W - b_peak[:, None] // W).to(tl.float32)
-    return b_dx * b_dx + b_dy * b_dy
-
-
-@triton.jit
-def forward(
+def forward_kernel(
     p_attention,  # (B, N, H, W) with strides
     p_distance,  # (B, N)
     p_diversity,  # (B, N)
@@ -82,7 +104,7 @@ def forward(
 
 
 @triton.jit
-def backward(
+def backward_kernel(
     p_grad_distance,  # (B, N)
     p_grad_diversity,  # (B, N)
     p_attention,  # (B, N, H, W) with strides
@@ -124,3 +146,27 @@ def backward(
     b_grad += tl.where(m_first, b_others[None, :], 0.0)
     b_grad += tl.where(m_second, b_leader[None, :], 0.0)
     tl.store(p_grad + (i_b * N + o_n[:, None]) * S + o_s[None, :], b_grad, mask=m)
+
+
+@triton.jit
+def _rivals(b_m, o_n, N: tl.constexpr):
+    """Largest map and runner-up of each position, and the others' maximum of each part."""
+    b_top = tl.max(b_m, axis=0)
+    # Ties go to the first part
+    b_first = tl.min(tl.where(b_m == b_top[None, :], o_n[:, None], N), axis=0)
+    m_first = o_n[:, None] == b_first[None, :]
+    b_rest = tl.where(m_first, float("-inf"), b_m)
+    b_next = tl.max(b_rest, axis=0)
+    b_second = tl.min(tl.where((b_rest == b_next[None, :]) & ~m_first, o_n[:, None], N), axis=0)
+    b_rival = tl.where(m_first, b_next[None, :], b_top[None, :])
+    if N == 1:
+        b_rival = tl.zeros_like(b_m)
+    return b_rival, m_first, o_n[:, None] == b_second[None, :]
+
+
+@triton.jit
+def _squared_distance(o_s, b_peak, W):
+    """(x - tx)^2 + (y - ty)^2 in squared cells, [BLOCK_N, BLOCK_S]."""
+    b_dx = (o_s[None, :] % W - b_peak[:, None] % W).to(tl.float32)
+    b_dy = (o_s[None, :] // W - b_peak[:, None] // W).to(tl.float32)
+    return b_dx * b_dx + b_dy * b_dy

@@ -1,14 +1,12 @@
 """`grouping_loss`: public function, cost and registration."""
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from macnn_kernels import backend, checks
 from macnn_kernels.grouping_loss import reference
-
-Context: TypeAlias = Any  # what autograd hands over; torch has no type for it
 
 
 class GroupingLoss(NamedTuple):
@@ -52,15 +50,10 @@ def loss_bytes(B: int, N: int, H: int, W: int, element_size: int, *, backward: b
     return (1 + backward) * B * N * H * W * element_size + 12 * B * N
 
 
-def loss_flops(B: int, N: int, H: int, W: int, *, backward: bool = False) -> int:
-    """Additions, multiplications and comparisons: about eight per element, backward ten."""
-    return (10 if backward else 8) * B * N * H * W
-
-
 @torch.library.custom_op("macnn::grouping_loss", mutates_args=())
 def _forward(attention: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
     if backend.use_triton(attention):
-        from macnn_kernels.grouping_loss.launchers import forward
+        from macnn_kernels.grouping_loss.kernels import forward
     else:
         forward = reference.forward
     return forward(attention, margin)
@@ -76,7 +69,7 @@ def _backward(
     grad_distance: Tensor, grad_diversity: Tensor, attention: Tensor, peak: Tensor, margin: float
 ) -> Tensor:
     if backend.use_triton(attention):
-        from macnn_kernels.grouping_loss.launchers import backward
+        from macnn_kernels.grouping_loss.kernels import backward
     else:
         backward = reference.backward
     return backward(grad_distance, grad_diversity, attention, peak, margin)
@@ -89,7 +82,7 @@ def _(
     return attention.new_empty(attention.shape)
 
 
-def _save(ctx: Context, inputs: tuple[Tensor, float], output: tuple[Tensor, ...]) -> None:
+def _save(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, ...]) -> None:
     attention, ctx.margin = inputs
     peak = output[2]
     ctx.mark_non_differentiable(peak)
@@ -97,7 +90,7 @@ def _save(ctx: Context, inputs: tuple[Tensor, float], output: tuple[Tensor, ...]
 
 
 def _differentiate(
-    ctx: Context, grad_distance: Tensor, grad_diversity: Tensor, _: Tensor
+    ctx: Any, grad_distance: Tensor, grad_diversity: Tensor, _: Tensor
 ) -> tuple[Tensor, None]:
     return _backward(grad_distance, grad_diversity, *ctx.saved_tensors, ctx.margin), None
 

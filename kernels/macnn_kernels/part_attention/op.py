@@ -1,14 +1,12 @@
 """`part_attention`: public function, cost and registration."""
 
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from macnn_kernels import backend, checks
 from macnn_kernels.part_attention import reference
-
-Context: TypeAlias = Any  # what autograd hands over; torch has no type for it
 
 Activation = Literal["sigmoid", "softplus_tanh"]
 MAX_PARTS = 16  # the width of the tile in which the kernels hold the parts
@@ -80,17 +78,12 @@ def attention_bytes(
     return features + 2 * maps + 2 * vectors
 
 
-def attention_flops(B: int, C: int, H: int, W: int, N: int, *, backward: bool = False) -> int:
-    """Multiplications and additions of the products with the features and their gradient."""
-    return (8 if backward else 4) * B * N * C * H * W
-
-
 @torch.library.custom_op("macnn::part_attention", mutates_args=())
 def _forward(
     features: Tensor, weights: Tensor, scale: float, activation: str, power: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     if backend.use_triton(features):
-        from macnn_kernels.part_attention.launchers import forward
+        from macnn_kernels.part_attention.forward import forward
     else:
         forward = reference.forward
     return forward(features, weights, scale, activation, power)
@@ -119,7 +112,7 @@ def _backward(
     needs_weights: bool,
 ) -> list[Tensor]:
     if backend.use_triton(features):
-        from macnn_kernels.part_attention.launchers import backward
+        from macnn_kernels.part_attention.backward import backward
     else:
         backward = reference.backward
     return backward(
@@ -156,7 +149,7 @@ def _(
     return reference.empty_grads(features, weights, needs_features, needs_weights)
 
 
-def _save(ctx: Context, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     features, weights, *ctx.options = inputs
     ctx.mark_non_differentiable(output[2])
     ctx.set_materialize_grads(False)
@@ -164,7 +157,7 @@ def _save(ctx: Context, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> 
 
 
 def _differentiate(
-    ctx: Context, grad_attention: Tensor | None, grad_parts: Tensor | None, _: None
+    ctx: Any, grad_attention: Tensor | None, grad_parts: Tensor | None, _: None
 ) -> tuple[Tensor | None, ...]:
     needs_features, needs_weights = ctx.needs_input_grad[:2]
     grads = iter(
