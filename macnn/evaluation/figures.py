@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 
 from macnn.data.samples import Split
 from macnn.errors import DataError, UsageError
@@ -11,20 +12,22 @@ from macnn.evaluation.localisation import Localisation
 from macnn.evaluation.metrics import Classification
 from macnn.evaluation.ranges import Count, Share
 from macnn.evaluation.telemetry import TelemetryFigures
-from macnn.reading import Document, parse_json, read_bytes
+from macnn.reading import misfit, read_bytes, why
 from macnn.runs.checkpoint import Kind
 from macnn.text import shown
 
-FIGURES_BYTES = 128 * 2**20
-VALUES = 10_000_000  # a confusion matrix of 3,000 classes; each takes some 50 bytes of memory
+FIGURES_BYTES = 64 * 2**20
+VALUES = 4_000_000  # a confusion matrix of 2,000 classes; one may take 160 bytes of memory
 AGAIN = "run 'macnn eval' again"
 
 
-class Figures(Document):
+class Figures(BaseModel):
     """The figures of one split, and of which checkpoint they are. What does not apply is None.
 
     `skip_bad_images` is the share of its images that could be left out; None in older files.
     """
+
+    model_config = ConfigDict(frozen=True)
 
     kind: Kind
     step: Count
@@ -67,7 +70,12 @@ def read_figures(run: Path, split: Split) -> Figures:
     content = read_bytes(file, DataError, limit=FIGURES_BYTES, hint=AGAIN)
     if content.count(b",") > VALUES:
         raise DataError(f"{shown(file)}: more than {VALUES:,} values", hint=AGAIN)
-    figures = parse_json(content, file, Figures, DataError, hint=AGAIN)
+    try:
+        # Not with validate_json: its errors hold copies of the whole document.
+        figures = Figures.model_validate(from_json(content))
+    except ValueError as error:
+        reason = misfit(error) if isinstance(error, ValidationError) else why(error)
+        raise DataError(f"{shown(file)}: damaged ({reason})", hint=AGAIN) from None
     if figures.split != split:
         raise DataError(f"{shown(file)}: of the {figures.split} images", hint=AGAIN)
     return figures

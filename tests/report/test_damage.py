@@ -113,7 +113,7 @@ def test_figures_that_contradict_each_other_are_named(run, path, value, said):
 
 def test_figures_of_millions_of_values_are_not_parsed(run):
     figures_file(run).write_text(f'{{"x": [{"0," * (VALUES + 1)}0]}}')
-    assert "more than 10,000,000 values" in refusal(run)
+    assert "more than 4,000,000 values" in refusal(run)
 
 
 @pytest.mark.parametrize(
