@@ -1,6 +1,6 @@
 """How large what settings and files ask for may be: beyond all use, and within any memory."""
 
-IMAGE_SIZES = (16, 4096)  # side in pixels
+IMAGE_SIZES = (16, 2048)  # side in pixels; one such image takes some 300 MB in `tiny`
 PARTS = 16
 CLASSES = 100_000
 HIDDEN = 16_384  # width of the channel-grouping layers

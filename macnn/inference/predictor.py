@@ -14,6 +14,9 @@ from macnn.inference.preprocessing import Preprocessing
 from macnn.inference.recogniser import Recogniser
 from macnn.inference.results import ClassScore, Prediction, Unreadable
 
+BATCHED_PIXELS = 896**2
+"""Pixels that a network looks at per picture, up to which a batch has as many as were asked for."""
+
 
 class Predictor:
     """A model with everything it needs around it; `macnn.load` makes one.
@@ -61,15 +64,17 @@ class Predictor:
         Args:
             pictures: what to predict; results keep their order.
             top: how many classes to name, most probable first.
-            batch_size: how many pictures at a time.
+            batch_size: how many pictures at a time; fewer for a model that looks at more than
+                `BATCHED_PIXELS` of each, or its file would decide how much memory that takes.
             workers: processes that read pictures; 0 reads in this one.
 
         Raises:
             NonFiniteError: the model answers with NaN or infinity.
         """
+        pixels = max(self._recogniser.pixels, BATCHED_PIXELS)
         loader = DataLoader(
             Pictures(pictures, self._preprocessing.geometry()),
-            batch_size=batch_size,
+            batch_size=max(1, batch_size * BATCHED_PIXELS // pixels),
             num_workers=workers,
             collate_fn=list,
             generator=torch.Generator(),  # or the loader would draw from the global generator

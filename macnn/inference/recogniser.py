@@ -33,7 +33,7 @@ class Recogniser(nn.Module):
     """A network of any kind behind one interface.
 
     `forward` takes uint8 RGB images (B, 3, S, S), S being `image_size`, and gives a `Recognition`.
-    `box_share` is the side of a part box over S.
+    `box_share` is the side of a part box over S, `pixels` what is looked at per image.
     """
 
     box_share = BOX_SHARE
@@ -42,6 +42,7 @@ class Recogniser(nn.Module):
         super().__init__()
         self.network = network
         self.image_size = image_size
+        self.pixels = image_size**2
 
 
 class PartRecogniser(Recogniser):
@@ -57,6 +58,7 @@ class PartRecogniser(Recogniser):
         super().__init__(network, network.spec.image_size)
         if isinstance(network, PartCNN):
             self.box_share = network.spec.part_share
+            self.pixels += network.spec.streams * network.spec.stream_size**2
 
     def forward(self, images: Tensor) -> Recognition:
         """Classify images and box their parts."""

@@ -7,16 +7,17 @@ from PIL import Image
 from torch.testing import assert_close
 
 import macnn
+from macnn.config import resolve
 from macnn.data.images import read_image
 from macnn.data.samples import Box
 from macnn.errors import CheckpointError, DataError, NonFiniteError
 from macnn.inference.predictor import Predictor
 from macnn.inference.preprocessing import Preprocessing
-from macnn.inference.recogniser import BOX_SHARE, Recogniser, Recognition
+from macnn.inference.recogniser import BOX_SHARE, PartRecogniser, Recogniser, Recognition
 from macnn.inference.results import Prediction, Unreadable
 from macnn.model.alignment import part_centres
 from macnn.runs.checkpoint import read_checkpoint
-from macnn.runs.networks import load_model
+from macnn.runs.networks import load_model, new_part_cnn
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +153,26 @@ def test_an_answer_that_is_not_finite_is_no_prediction():
 def test_a_checkpoint_without_classifiers_is_refused(trained):
     with pytest.raises(CheckpointError, match="'parts' checkpoint cannot name classes"):
         macnn.load(trained("parts"))
+
+
+@pytest.mark.parametrize(("size", "expected"), [(64, 5), (896, 5), (1024, 3), (2048, 1)])
+def test_large_inputs_come_in_smaller_batches(size, expected):
+    seen = []
+
+    class Fixed(Recogniser):
+        def forward(self, images):
+            seen.append(len(images))
+            return Recognition(torch.zeros(len(images), 2), torch.zeros(len(images), 0, 4))
+
+    network = Fixed(torch.nn.Identity(), size)
+    model = Predictor(network, ("a", "b"), Preprocessing(size, "crop"), torch.device("cpu"))
+    model.predict([Image.new("RGB", (9, 9))] * 5, batch_size=5)
+    assert (seen[0], sum(seen)) == (expected, 5)
+
+
+def test_crops_count_as_pixels_too(trained):
+    checkpoint = read_checkpoint(trained("macnn"))
+    network = new_part_cnn(
+        checkpoint, resolve(flags={"data.image_size": 128, "part_cnn.stream_size": 32}).settings
+    )
+    assert PartRecogniser(network).pixels == 128**2 + 6 * 32**2

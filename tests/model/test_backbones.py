@@ -103,7 +103,7 @@ def test_the_shape_of_a_map_is_known_before_weights_and_pixels_take_memory(name)
         backbone = Backbone(BackboneSpec(name))
     assert sum(p.nbytes for p in backbone.parameters() if p.device.type != "meta") < 2**20
     stride = 8 if name == "tiny" else 32
-    assert backbone.map_shape(4096)[1:] == (4096 // stride, 4096 // stride)
+    assert backbone.map_shape(2048)[1:] == (2048 // stride, 2048 // stride)
 
 
 @pytest.mark.parametrize("name", ["tiny", "resnet18", "swin_t"])

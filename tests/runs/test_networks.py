@@ -93,7 +93,7 @@ def test_tensors_of_any_other_type_are_refused(checkpoint, holding, kind):
 LIES = {
     "backbone": ("regnet_y_128gf", "vit_h_14", "nothing"),
     "tap": ("layer4",),
-    "image_size": (16, 4096),
+    "image_size": (16, 2048),
     "parts": (0, 1, 16),
     "classes": (0, 1, 100_000),
     "hidden": (1, 16_384),
