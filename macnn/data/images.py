@@ -15,8 +15,8 @@ from macnn.errors import DataError
 from macnn.reading import read_bytes, why
 from macnn.text import shown
 
-MAX_PIXELS = 100_000_000  # checked before decoding: a small file can claim to be huge
-MAX_SIDE = 16_384  # pixels; padded to a square that is 0.8 GB
+MAX_PIXELS = 100_000_000  # half of it in WebP and progressive JPEG, which take twice the memory
+MAX_SIDE = 12_000  # pixels; padded to a square that is 0.4 GB
 MAX_RATIO = 50  # of the longer side to the shorter, which is enlarged to what the network takes
 MAX_BYTES = 2**28  # of a file
 MAX_SCANS = 100  # of a JPEG; each may be a few bytes, and goes over all pixels
@@ -25,7 +25,7 @@ FORMATS = ("PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # and JPEG
 SMALLER = "resize it first"
 LEAVE_OUT = "'macnn data check' finds all such images, --skip-bad-images leaves them out"
 
-_PIXEL_BYTES = 12  # that decoding a pixel takes at most: a progressive JPEG's
+_PIXEL_BYTES = 8  # that decoding a pixel takes
 _STRIP = 2**22  # pixels that are converted at once
 _TURNS: dict[int, Callable[[Tensor], Tensor]] = {  # by the EXIF tag Orientation
     2: lambda pixels: pixels.flip(2),
@@ -95,13 +95,11 @@ def decode_bytes(content: bytes, path: Path, admit: Admit = lambda _: None) -> T
     admit(3 * len(content))  # it, and what Pillow makes of it before there is a size
     try:
         if size := metadata.webp_size(content):
-            check_size(*size, name, most=MAX_PIXELS // 2)  # it takes twice the memory
+            _admitted(*size, name, admit, weight=2)
         elif content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > MAX_SCANS:
             raise ValueError(f"more than {MAX_SCANS} scans")
         with metadata.opened(content, FORMATS) as image:
-            width, height = image.size
-            check_size(width, height, name)
-            admit(_PIXEL_BYTES * width * height)
+            _admitted(*image.size, name, admit, weight=2 if "progressive" in image.info else 1)
             metadata.load(image)
             orientation = metadata.orientation(image)
             pixels = to_tensor(image)
@@ -118,13 +116,13 @@ def decode_bytes(content: bytes, path: Path, admit: Admit = lambda _: None) -> T
         raise DataError(f"{name}: does not decode ({why(error)})") from None
 
 
-def check_size(width: int, height: int, name: str, *, most: int | None = None) -> None:
+def check_size(width: int, height: int, name: str, *, weight: int = 1) -> None:
     """Check that a picture is neither too large nor too long, before it is decoded or resized.
 
     Raises:
         DataError: it is, or it has no pixels.
     """
-    most = MAX_PIXELS if most is None else most
+    most = MAX_PIXELS // weight
     size = f"{name}: {width} x {height} pixels"
     if min(width, height) < 1:
         raise DataError(f"{size}, a picture has some")
@@ -157,6 +155,11 @@ def upright(pixels: Tensor, orientation: int) -> Tensor:
     """Turn an image (3, H, W) as the EXIF tag Orientation says; anything but 2 to 8 is as it is."""
     turn = _TURNS.get(orientation)
     return turn(pixels) if turn else pixels
+
+
+def _admitted(width: int, height: int, name: str, admit: Admit, *, weight: int) -> None:
+    check_size(width, height, name, weight=weight)
+    admit(weight * _PIXEL_BYTES * width * height)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -13,7 +13,7 @@ from PIL import Image, TiffImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
 
 _HEADER_READS, _HEADER_BYTES = 10_000, 2**24  # until the size is known
-_READS = 2_000_000  # after that
+_READS = 1_000_000  # after that
 _ORIENTATION = 0x0112
 _SHORT, _LONG = 3, 4
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
@@ -52,7 +52,7 @@ def opened(content: bytes, formats: tuple[str, ...]) -> Image.Image:
     if content.startswith(b"\xff\xd8\xff"):
         return _ready(_Jpeg(file), file)
     if content.startswith(b"RIFF"):  # is read whole
-        file.bytes += len(content)
+        file.bytes += file.size
     return _ready(Image.open(file, formats=formats), file)
 
 
@@ -77,14 +77,17 @@ class _Metered(io.BytesIO):
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
+        self.size = len(content)
         self.reads, self.bytes = _HEADER_READS, _HEADER_BYTES
 
     def read(self, size: int | None = -1, /) -> bytes:
         found = super().read(size)
         self.reads -= 1
         self.bytes -= len(found)
-        if self.reads < 0 or self.bytes < 0:
-            raise ValueError("too much metadata, or in too many pieces")
+        if self.reads < 0:
+            raise ValueError("in too many pieces")
+        if self.bytes < 0:
+            raise ValueError("too much metadata")
         return found
 
 
@@ -104,7 +107,7 @@ def _ready(image: Image.Image, file: _Metered) -> Image.Image:
         wide, tall = (image.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH))
         if wide * tall > max(_TILE_PIXELS, image.width * image.height):
             raise ValueError(f"tiles of {wide} x {tall} pixels")
-    file.reads, file.bytes = _READS, 2 * len(file.getbuffer()) + _HEADER_BYTES
+    file.reads, file.bytes = _READS, 2 * file.size + _HEADER_BYTES
     return image
 
 

@@ -1,3 +1,4 @@
+import io
 import os
 import struct
 import subprocess
@@ -7,9 +8,10 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+from torchvision.transforms.v2 import functional as v2f
 
-from macnn.data import images
+from macnn.data import images, metadata
 from macnn.data.images import read_image
 from macnn.errors import DataError
 
@@ -66,7 +68,8 @@ def test_formats_that_run_other_programs_are_refused(tmp_path):
 def test_what_is_no_file_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")  # opening it would wait for ever
     (tmp_path / "folder.jpg").mkdir()
-    for name in ("pipe.jpg", "folder.jpg"):
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    for name in ("pipe.jpg", "folder.jpg", "zero.jpg"):
         with pytest.raises(DataError, match=f"{name}: (not a regular file|Is a directory)"):
             read_image(tmp_path / name)
 
@@ -79,6 +82,8 @@ def test_links_are_followed_and_broken_ones_named(tmp_path):
     assert read_image(tmp_path / "link.png").shape == (3, 6, 9)
     with pytest.raises(DataError, match=r"broken\.png: no such file"):
         read_image(tmp_path / "broken.png")
+    with pytest.raises(DataError, match=r"a\\x00\.png: embedded null byte"):
+        read_image(tmp_path / "a\0.png")
     with pytest.raises(DataError, match=r"loop\.png: Too many levels of symbolic links"):
         read_image(tmp_path / "loop.png")
 
@@ -91,11 +96,36 @@ def test_odd_names_are_printed_on_one_line(tmp_path):
     assert 'two\\nlines "caf\\udce9".jpg: does not decode (empty file)' in str(refused.value)
 
 
-def test_an_exif_rotation_is_undone(tmp_path):
-    file = tmp_path / "a.jpg"
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_is_undone(tmp_path, suffix, orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6  # rotate by 90 degrees to show
-    Image.new("RGB", (7, 5)).save(file, exif=exif)
+    exif[0x0112] = orientation
+    file = tmp_path / f"a.{suffix}"
+    Image.effect_noise((7, 5), 90).convert("RGB").save(file, exif=exif)
+    with Image.open(file) as stored:
+        expected = v2f.pil_to_tensor(ImageOps.exif_transpose(stored))
+    assert torch.equal(read_image(file), expected)
+
+
+@pytest.mark.parametrize(
+    ("exif", "orientation"),
+    [
+        (b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0", 6),
+        (b"II*\0\x08\0\0\0\xff\xff\x12\x01\x02\0", 1),  # it ends in the middle of a tag
+        (b"II*\0\xff\xff\xff\xff", 1),
+        (b"", 1),
+    ],
+)
+def test_the_orientation_is_found_in_whole_and_broken_exif(exif, orientation):
+    image = Image.new("RGB", (7, 5))
+    image.info["exif"] = b"Exif\0\0" + exif
+    assert metadata.orientation(image) == orientation
+
+
+def test_an_orientation_in_xmp_is_undone(tmp_path):
+    file = tmp_path / "a.webp"
+    Image.new("RGB", (7, 5)).save(file, xmp=b'<x tiff:Orientation="6"/>')
     assert read_image(file).shape == (3, 7, 5)
 
 
@@ -124,25 +154,128 @@ def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
         read_image(file)
 
 
+def png(*chunks):
+    def chunk(kind, content):
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in (*chunks, (b"IEND", b"")))
+
+
+def png_header(width, height):
+    return b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+
+
 def write_bomb(file, side):
     """A valid PNG of side x side pixels, one bit each, that compresses a thousandfold."""
     packer = zlib.compressobj(1)
     row = bytes(1 + -(-side // 8))
     rows = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
-
-    def chunk(kind, content):
-        check = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
-
-    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    parts = (chunk(b"IHDR", header), chunk(b"IDAT", rows), chunk(b"IEND", b""))
-    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    file.write_bytes(png(png_header(side, side), (b"IDAT", rows)))
 
 
 def test_a_bomb_is_refused_without_a_warning(tmp_path):
     write_bomb(tmp_path / "bomb.png", 12_000)  # Pillow would warn
     with pytest.raises(DataError, match="12000 x 12000 pixels, more than 100,000,000"):
         read_image(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "words"),
+    [
+        (1, 900_000, "more than 12,000 along a side; resize it first"),
+        (100, 5_001, "longer than 50 : 1; crop it first"),
+        (5_001, 100, "longer than 50 : 1"),
+    ],
+)
+def test_a_picture_is_refused_that_resizing_would_blow_up(tmp_path, width, height, words):
+    (tmp_path / "long.png").write_bytes(png(png_header(width, height)))
+    with pytest.raises(DataError, match=rf"long\.png: {width} x {height} pixels, {words}"):
+        read_image(tmp_path / "long.png")
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b"VP8X\x0a\0\0\0\0\0\0\0\xfe\x3f\0\xfe\x3f\0",
+        b"VP8L\x10\0\0\0\x2f\xfe\xbf\xff\x0f" + bytes(11),
+        b"VP8 \x10\0\0\0\x10\0\0\x9d\x01\x2a\xff\x3f\xff\x3f" + bytes(6),
+    ],
+)
+def test_a_webp_is_refused_before_its_canvas_is_made(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
+    content = b"WEBP" + chunk
+    (tmp_path / "a.webp").write_bytes(b"RIFF" + struct.pack("<I", len(content)) + content)
+    with pytest.raises(DataError, match="16383 x 16383 pixels, more than 50,000,000"):
+        read_image(tmp_path / "a.webp")
+
+
+def jpeg(**options):
+    encoded = io.BytesIO()
+    Image.effect_noise((16, 16), 50).save(encoded, "JPEG", **options)
+    return encoded.getvalue()
+
+
+def overlapping_exif():
+    """EXIF of 64 kB with 5,000 tags, of which each says that all of it is its value."""
+    tags = b"".join(struct.pack("<HHII", 2000 + k, 7, 65_000, 0) for k in range(5_000))
+    exif = b"II*\0\x08\0\0\0" + struct.pack("<H", 5_000) + tags
+    return exif + bytes(65_000 - len(exif))
+
+
+def after_start(segment):
+    """A JPEG with a segment right after its first marker."""
+    return jpeg()[:2] + segment + jpeg()[2:]
+
+
+def app(number, content):
+    return bytes([0xFF, 0xE0 + number]) + struct.pack(">H", len(content) + 2) + content
+
+
+def tiff(*entries):
+    rows = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + rows + bytes(4)
+
+
+GREY = ((256, 4, 1, 16), (257, 4, 1, 16), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (after_start(app(5, b"") * 10_000), "in too many pieces"),
+        (after_start(app(1, b"Exif\0\0" + bytes(65_000)) * 400), "too much metadata"),
+        (jpeg(progressive=True).replace(b"\xff\xd9", b"\xff\xda" * 100), "more than 100 scans"),
+        (png(png_header(8, 8), *[(b"prVt", b"")] * 5_000), "in too many pieces"),
+        (tiff(*GREY, (322, 4, 1, 60_000), (323, 4, 1, 60_000), (324, 4, 1, 8), (325, 4, 1, 8)),
+         "tiles of 60000 x 60000 pixels"),
+        (b"P6 #" + b"a" * 10_000, "in too many pieces"),
+        (b"P6 " + b"9" * 5_000, "Token too long"),
+        (b"RIFF\0\0\0\0WEBPVP8X", "a WebP file without a size"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_metadata_without_end_is_refused(tmp_path, content, reason):
+    (tmp_path / "a.img").write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.img: does not decode \(.*{reason}"):
+        read_image(tmp_path / "a.img")
+
+
+def test_memory_that_runs_out_is_one_line(tmp_path, monkeypatch):
+    def empty(*_, **__):
+        raise MemoryError
+
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    monkeypatch.setattr(images.np, "empty", empty)
+    with pytest.raises(DataError, match=r"a\.jpg: does not fit into memory; resize it first"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_a_large_picture_is_converted_strip_by_strip(tmp_path, monkeypatch):
+    Image.effect_noise((64, 50), 90).convert("RGBA").save(tmp_path / "a.png")
+    whole = read_image(tmp_path / "a.png")
+    monkeypatch.setattr(images, "_STRIP", 64 * 7)
+    assert torch.equal(read_image(tmp_path / "a.png"), whole)
 
 
 MEASURE = """
@@ -152,20 +285,33 @@ from macnn.data.images import read_image
 from macnn.errors import DataError
 
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    read_image(Path(sys.argv[1]))
-except DataError as error:
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, error)
+for file in sys.argv[1:]:
+    try:
+        print(read_image(Path(file)).shape)
+    except DataError as error:
+        print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
-def test_a_bomb_costs_no_memory(tmp_path):
-    file = tmp_path / "bomb.png"
-    write_bomb(file, 30_000)
-    assert file.stat().st_size < 1_000_000
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, file], capture_output=True, text=True, check=True
+def test_bombs_cost_no_memory(tmp_path):
+    files = [
+        tmp_path / name for name in ("pixels.png", "exif.jpg", "many.jpg", "exif.png", "sparse.jpg")
+    ]
+    write_bomb(files[0], 30_000)
+    exif = overlapping_exif()
+    files[1].write_bytes(after_start(app(1, b"Exif\0\0" + exif)))
+    files[2].write_bytes(after_start(app(2, b"MPF\0" + exif)))
+    files[3].write_bytes(
+        png(png_header(8, 8), (b"eXIf", exif), (b"IDAT", zlib.compress(bytes(16))))
     )
-    megabytes, _, message = done.stdout.partition(" ")
+    with files[4].open("wb") as stream:
+        stream.truncate(2 * 2**40)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *files], capture_output=True, text=True, check=True
+    )
+    bomb, *decoded, sparse, megabytes = done.stdout.splitlines()
+    assert "pixels.png: more than 100,000,000 pixels; resize it first" in bomb
+    assert decoded == ["torch.Size([3, 16, 16])"] * 2 + ["torch.Size([3, 8, 8])"]
+    assert "sparse.jpg: 2,199,023,255,552 bytes, more than 268,435,456" in sparse
     assert float(megabytes) < 200
-    assert "bomb.png: more than 100,000,000 pixels; resize it first" in message

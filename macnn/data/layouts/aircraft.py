@@ -73,7 +73,7 @@ def _splits(folder: Path, level: str) -> list[tuple[str, Split]]:
 
 def _boxes(file: Path) -> dict[str, Box]:
     """Boxes per image; the file counts pixels from 1, both ends included."""
-    if not file.is_file():
+    if not file.exists():
         return {}
     found = {}
     for image, *numbers in lines(file, 5):

@@ -128,7 +128,7 @@ def _table(file: Path) -> dict[str, str]:
 
 def _lines(file: Path, fields: int) -> Iterator[list[str]]:
     """The lines of a file that may be missing."""
-    return lines(file, fields) if file.is_file() else iter(())
+    return lines(file, fields) if file.exists() else iter(())
 
 
 def _boxes(file: Path) -> Iterator[tuple[str, Box]]:

@@ -9,7 +9,7 @@ from macnn.data.layouts.limits import CLASSES
 from macnn.data.layouts.matlab import MatFile
 from macnn.data.samples import Box, ImageSet, Sample, Split
 from macnn.errors import DataError
-from macnn.reading import read_bytes, why
+from macnn.reading import read_text, why
 from macnn.text import shown
 
 ANNOTATION_BYTES = 2**20
@@ -90,14 +90,13 @@ def _pairs(file: Path) -> list[tuple[str, int]]:
 def _box(image: Path) -> Box | None:
     """The box around all dogs of an image, given the place of its annotation with a suffix."""
     file = image.parent / image.stem
-    if not file.is_file():
+    if not file.exists():
         return None
-    content = read_bytes(file, DataError, limit=ANNOTATION_BYTES)
+    text = read_text(file, DataError, limit=ANNOTATION_BYTES)
     try:
-        if b"<!DOCTYPE" in content:  # its entities may be larger than any memory
+        if "<!DOCTYPE" in text:  # its entities may be larger than any memory
             raise ValueError("it has a DOCTYPE")
-        # No other encoding could hide one.
-        tree = ElementTree.fromstring(content, ElementTree.XMLParser(encoding="utf-8"))
+        tree = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError) as error:
         raise DataError(f"{shown(file)}: not a readable annotation ({why(error)})") from None
     boxes = [

@@ -134,6 +134,8 @@ def _table(file: Path, content: bytes) -> Iterator[tuple[int, list[str]]]:
             if row:
                 yield reader.line_num, row
             left = LINE
+            if reader.line_num > 2 * IMAGES:
+                raise csv.Error("more lines than images")
     except csv.Error as error:
         raise DataError(
             f"{shown(file)}:{reader.line_num}: not a readable row ({error})",

@@ -173,6 +173,8 @@ class MatFile:
         if not dimensions or min(dimensions) < 0:
             raise ValueError("no dimensions")
         _next(parts)  # its name
+        if kind in (_CELL, _STRUCT) and count > ROWS:
+            raise ValueError(f"more than {ROWS:,} values")
         if kind == _CELL:
             return [self._inner(parts, depth) for _ in range(count)]
         if kind == _STRUCT:
