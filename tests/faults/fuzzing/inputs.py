@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from material import DATA, MATLAB, SHORT, TRAIN
+from material import DATA, LISTS, MATLAB, SHORT, TRAIN
 from wrong import matlab, pictures
 from wrong.files import odd_file
 from wrong.tensors import tensors
@@ -193,15 +193,16 @@ def on_data(draw, root, *more):
     return ("data", "cache", "--data", root, "--img-size", 32, "--output", "out", "-q", *more)
 
 
-def bird_lists(draw, home):
-    home.take("birds")
-    files = sorted((home / "birds").rglob("*.txt"))
-    file = draw.choice(files)
+def image_lists(draw, home):
+    data = draw.choice(("birds", "birds", "birds", "aircraft", "pets", "dogs"))
+    home.take(data)
+    listed = [home / name for name in LISTS if name.startswith(data)]
+    file = draw.choice(listed or sorted((home / "birds").rglob("*.txt")))
     what = odd_file(draw, file) if draw.random() < 0.12 else change(file, lines, draw)
-    if draw.random() < 0.25:
+    if data == "birds" and draw.random() < 0.3:
         home.take(run := draw.choice(("parts", "trained")))
         return what, ("eval", "--checkpoint", run, *DATA)
-    return what, on_data(draw, "birds")
+    return what, on_data(draw, data)
 
 
 def manifests(draw, home):
@@ -324,7 +325,7 @@ SUBJECTS = {  # and how often they come
     export_tensors: 4,
     run_files: 14,
     report_files: 12,
-    bird_lists: 10,
+    image_lists: 12,
     manifests: 6,
     caches: 6,
     mat_files: 10,

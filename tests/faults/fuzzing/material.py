@@ -46,23 +46,26 @@ def make(folder):
     images = sorted(Path("birds/images").rglob("*.jpg"))
     Path("photos").mkdir()
     shutil.copyfile(images[0], "photos/a.jpg")
-    for number, image in enumerate(images[:4], start=1):
-        for place in (
-            "flowers/jpg",
-            "cars/car_ims",
-            "dogs/Images/n1-Pug",
-            "classes/a",
-            "classes/b",
-        ):
-            Path(place).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(image, f"{place}/image_{number:05}.jpg")
+    places = (
+        "flowers/jpg/image_{:05}.jpg", "cars/car_ims/image_{:05}.jpg", "classes/a/{}.jpg",
+        "dogs/Images/n1-Pug/{}.jpg", "dogs/Images/n2-Boxer/{}.jpg", "classes/b/{}.jpg",
+        "aircraft/images/{}.jpg", "pets/images/Pug_{}.jpg", "pets/images/Boxer_{}.jpg",
+        "listed/{}.jpg",
+    )  # fmt: skip
     for number, image in enumerate(images):
-        Path("listed").mkdir(exist_ok=True)
-        shutil.copyfile(image, f"listed/{number}.jpg")
+        for place in places:
+            file = Path(place.format(number))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(image, file)
     rows = [f"{n}.jpg,{'ab'[n % 2]},{('train', 'test')[n // 2 % 2]}" for n in range(len(images))]
     Path("listed/list.csv").write_text("\n".join(["path,label,split", *rows]) + "\n")
     for name, variables in MATLAB.items():
         savemat(name, variables)
+    for name, text in LISTS.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text)
+    for data in ("birds", "aircraft", "cars", "classes", "dogs", "flowers", "listed", "pets"):
+        here("data", "check", data, "-q")  # all are right, until one is changed
 
 
 def here(*arguments, code=0, stop=None):
@@ -96,7 +99,18 @@ def _keep_classes(birds, count):
 _CAR = [("relative_im_path", object), ("bbox_x1", object), ("bbox_y1", object),
         ("bbox_x2", object), ("bbox_y2", object), ("class", object), ("test", object)]  # fmt: skip
 _CARS = [(f"car_ims/image_{n:05}.jpg", 1, 1, 9, 9, 1 + n % 2, n // 3) for n in range(1, 5)]
-_TEXTS = np.array([[f"n1-Pug/image_{n:05}.jpg"] for n in range(1, 5)], object)
+_DOGS = np.array([["n1-Pug/0.jpg"], ["n2-Boxer/1.jpg"], ["n1-Pug/2.jpg"]], object)
+LISTS = {
+    "aircraft/variants.txt": "707\nA300\n",
+    "aircraft/images_variant_train.txt": "0 707\n1 A300\n",
+    "aircraft/images_variant_val.txt": "2 707\n",
+    "aircraft/images_variant_test.txt": "3 A300\n",
+    "aircraft/images_box.txt": "0 1 1 9 9\n1 1 1 9 9\n",
+    "pets/annotations/trainval.txt": "Pug_0 1 2 1\nBoxer_1 2 2 2\n",
+    "pets/annotations/test.txt": "Pug_2 1 2 1\nBoxer_3 2 2 2\n",
+    "dogs/Annotation/n1-Pug/0": "<annotation><object><bndbox>\n<xmin>1</xmin>\n"
+    "<ymin>1</ymin>\n<xmax>9</xmax>\n<ymax>9</ymax>\n</bndbox></object></annotation>\n",
+}
 MATLAB = {
     "flowers/imagelabels.mat": {"labels": np.array([[1, 2, 1, 2]])},
     "flowers/setid.mat": {
@@ -106,6 +120,6 @@ MATLAB = {
         "annotations": np.array(_CARS, dtype=_CAR).reshape(1, -1),
         "class_names": np.array([["Audi", "BMW"]], object),
     },
-    "dogs/train_list.mat": {"file_list": _TEXTS[:2], "labels": np.array([[1], [1]])},
-    "dogs/test_list.mat": {"file_list": _TEXTS[2:], "labels": np.array([[1], [1]])},
+    "dogs/train_list.mat": {"file_list": _DOGS[:2], "labels": np.array([[1], [2]])},
+    "dogs/test_list.mat": {"file_list": _DOGS[2:], "labels": np.array([[1]])},
 }  # fmt: skip

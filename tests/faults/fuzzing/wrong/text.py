@@ -17,6 +17,7 @@ FIELDS = (
     "/dev/zero", "/etc/passwd", "\x1b[2J", "\x1b]0;x\x07", "\u202egnp.exe", "a\0b", "x" * 5000,
     "=1+1", "<b>&", '"', "'", ",", ";", "\t", "\r", "#", "//", ".", "..", "~", "$HOME", "\ud800",
     "[bold]x[/bold]", "a b c d e f",
+    "<a>" * DEEP, "&x;", "<!DOCTYPE a [<!ENTITY x SYSTEM '/etc/passwd'>]>",
 )  # fmt: skip
 
 
