@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from macnn.bounds import PARTS
 from macnn.config import Settings
@@ -13,16 +13,15 @@ from macnn.data.samples import Split
 from macnn.errors import DataError
 from macnn.evaluation.figures import Figures, read_figures
 from macnn.evaluation.predictions import Predictions, read_predictions
-from macnn.evaluation.ranges import Count, Figure, Many, Name
-from macnn.reading import Document, misfit, read_bytes, read_json
+from macnn.evaluation.ranges import Many, Name
+from macnn.reading import Document, read_json
 from macnn.report.charts import LEARNING, STATE
-from macnn.text import shown
+from macnn.runs.contents import METRICS
+from macnn.runs.metrics import ASIDE, read_metrics
 
 T = TypeVar("T")
 
 RECORD_BYTES = 2**20  # of env.json and sources.json
-METRICS_BYTES, LINE_BYTES = 32 * 2**20, 64 * 2**10
-ASIDE = "put it elsewhere to go on without it"
 PLOTTED = frozenset(
     name + part
     for name in (*LEARNING, *STATE)
@@ -49,16 +48,6 @@ class Environment(Document):
     gpu: Name | None = None
     command: Many[str] = ()
     commit: Name | None = None
-
-
-class _MetricsRow(BaseModel):
-    """A line of metrics.jsonl: a phase, a step, and any figures."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-    __pydantic_extra__: dict[str, Figure | None]
-
-    phase: Name
-    step: Count
 
 
 @dataclass(frozen=True)
@@ -95,7 +84,7 @@ def read_contents(run: Path, settings: Settings, split: Split) -> Contents:
         name=run.resolve().name,
         figures=read_figures(run, split),
         predictions=read_predictions(run / "report" / f"predictions-{split}.safetensors"),
-        metrics=_metrics(run / "metrics.jsonl"),
+        metrics=[_plotted(row) for row in read_metrics(run / METRICS)],
         settings=[SettingRow(path, str(value), sources.get(path)) for path, value in values],
         environment=read_environment(run),
     )
@@ -115,23 +104,6 @@ def _record(file: Path, form: type[T]) -> T:
     return read_json(file, form, DataError, limit=RECORD_BYTES, hint=ASIDE)
 
 
-def _metrics(file: Path) -> list[dict[str, Any]]:
-    if not file.exists():
-        return []
-    content = read_bytes(file, DataError, limit=METRICS_BYTES, hint=ASIDE)
-    return [_row(line, f"{shown(file)}:{i}") for i, line in enumerate(content.splitlines(), 1)]
-
-
-def _row(line: bytes, where: str) -> dict[str, Any]:
-    if len(line) > LINE_BYTES:
-        raise DataError(f"{where}: longer than {LINE_BYTES:,} bytes", hint=ASIDE)
-    try:
-        found = _METRICS_ROW.validate_json(line)
-    except ValidationError as problem:
-        raise DataError(f"{where}: damaged ({misfit(problem)})", hint=ASIDE) from None
-    plotted = (found.model_extra or {}).items()
-    figures = {name: v for name, v in plotted if v is not None and name in PLOTTED}
-    return {"phase": found.phase, "step": found.step, **figures}
-
-
-_METRICS_ROW = TypeAdapter(_MetricsRow)
+def _plotted(row: dict[str, Any]) -> dict[str, Any]:
+    kept = PLOTTED | {"phase", "step"}
+    return {name: value for name, value in row.items() if name in kept and value is not None}

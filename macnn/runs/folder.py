@@ -6,6 +6,7 @@ Of several processes the first one writes; to the others a folder is there to re
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,11 +31,12 @@ from macnn.files import (
     write_json,
     write_text,
 )
-from macnn.reading import LIST_BYTES, read_bytes, read_json, read_text
+from macnn.reading import read_bytes, read_json
 from macnn.runs.checkpoint import Checkpoint, rewind
 from macnn.runs.contents import METRICS, own_files, refuse_links, step_folders
 from macnn.runs.environment import environment
 from macnn.runs.identity import ENVIRONMENT, STATUS, State, machine, read_status
+from macnn.runs.metrics import read_metrics
 from macnn.stop import Stopped
 from macnn.text import csv_cell, shown
 
@@ -102,8 +104,8 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         if before is None:
             self._status("running")
-            left = [entry.name for entry in temporaries(self.path) if entry.is_file()]
-            discard_files(self.path, left)
+            leftovers = [entry.name for entry in temporaries(self.path) if entry.is_file()]
+            discard_files(self.path, leftovers)
             return
         self._replaces = before.run
         kept = temporaries(self.path, before.replaces) if before.replaces else []
@@ -131,6 +133,7 @@ class RunFolder:
         rewind(resume)
         if self._metrics.exists():
             cut(self._metrics, resume.progress.metrics_bytes if resume.progress else 0)
+            self.metrics()  # damaged, they would stop the run when it is done
 
     def settle(self) -> None:
         """Delete what was set aside: this run has a checkpoint now."""
@@ -208,16 +211,14 @@ class RunFolder:
     def record(self, event: Event) -> None:
         """Append metrics to metrics.jsonl; other events are not kept."""
         if isinstance(event, Metrics) and self.writes:
-            row = {"phase": event.phase, "step": event.step, **event.values}
+            figures = {n: v if math.isfinite(v) else None for n, v in event.values.items()}
+            row = {"phase": event.phase, "step": event.step, **figures}
             with self._writing(self._metrics):
                 append_text(self._metrics, json.dumps(row) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """All metrics recorded so far."""
-        if not self._metrics.exists():
-            return []
-        text = read_text(self._metrics, CheckpointError, limit=LIST_BYTES)
-        return [json.loads(line) for line in text.splitlines()]
+        return read_metrics(self._metrics)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write metrics.csv and summary.json, and mark the run as done."""

@@ -13,7 +13,8 @@ from macnn.errors import MacnnError
 from macnn.evaluation.figures import VALUES, read_figures
 from macnn.evaluation.predictions import read_predictions, write_predictions
 from macnn.report import page
-from macnn.report.contents import LINE_BYTES, read_contents
+from macnn.report.contents import read_contents
+from macnn.runs.metrics import LINE_BYTES
 from macnn.runs.setup import open_images
 
 ODD = (None, {}, [], "x", True, -1, 0.5, 10**400, float("inf"), float("nan"), ...)
