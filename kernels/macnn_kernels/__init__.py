@@ -3,12 +3,12 @@
 from macnn_kernels.channel_clusters import ChannelClusters, cluster_channels
 from macnn_kernels.channel_grouping import channel_grouping
 from macnn_kernels.channel_peaks import Peaks, channel_peaks, peak_gram
-from macnn_kernels.grouping_loss import GroupingLoss, grouping_loss
+from macnn_kernels.grouping_loss import GroupingLossTerms, grouping_loss
 from macnn_kernels.part_attention import PartAttention, part_attention
 
 __all__ = [
     "ChannelClusters",
-    "GroupingLoss",
+    "GroupingLossTerms",
     "PartAttention",
     "Peaks",
     "channel_grouping",

@@ -1,4 +1,4 @@
-"""Compile every kernel for several GPUs without having one, and say what it takes.
+"""Compile every kernel for several GPUs, on any machine, and report the resources each takes.
 
 The examples in `aot_examples.py` call the launchers on meta tensors. Their launches are captured
 instead of started, and compiled for the arguments they would have run with: dtypes, divisibility by
@@ -41,7 +41,7 @@ _POINTERS = {
 
 @dataclass(frozen=True)
 class Compiled:
-    """What one kernel in one default configuration takes on one target.
+    """What one kernel takes in one default configuration on one target.
 
     Attributes:
         operator: folder of the operator.
@@ -50,9 +50,9 @@ class Compiled:
         constants: block sizes and other constants.
         target: sm_80, sm_90, sm_100 or gfx942.
         num_warps: warps per program.
-        registers: per thread, of the vector file.
+        registers: vector registers per thread.
         shared: bytes of shared memory per program.
-        spilled: bytes per thread (sm) or registers (gfx) that did not fit and go through memory.
+        spilled: bytes per thread (sm) or registers (gfx) that did not fit and go to memory.
     """
 
     operator: str
@@ -89,7 +89,7 @@ def compile_all(
 
 
 def markdown(table: Sequence[Compiled]) -> str:
-    """One table per target and one line per kernel: ranges over its configurations."""
+    """A table per target with a line per kernel; figures are ranges over its configurations."""
     lines = []
     for target in dict.fromkeys(row.target for row in table):
         unit = "bytes" if target.startswith("sm_") else "registers"

@@ -27,7 +27,7 @@ def cluster(gram: Tensor, starts: Tensor | None, uniforms: Tensor) -> tuple[Tens
 
 
 def _configs(C: int) -> list[Config]:
-    """All C channels in one block, as many rows of the Gram matrix at a time as registers hold."""
+    """A block holds all C channels, and as many rows of the Gram matrix as fit in registers."""
     columns = max(16, next_power_of_2(C))
     rows = min(32, 16384 // columns)
     return [Config({"BLOCK_C": columns, "BLOCK_J": rows}, num_warps=16, maxnreg=128)]
@@ -36,7 +36,7 @@ def _configs(C: int) -> list[Config]:
 @triton.jit
 def cluster_kernel(
     p_gram,  # (C, C) int64
-    p_starts,  # (R, N) int64, or None to draw them
+    p_starts,  # (R, N) int64, or None for k-means++
     p_uniforms,  # (R, N) float64
     p_labels,  # (R, C) int32
     p_inertia,  # (R,) float64
@@ -73,7 +73,7 @@ def cluster_kernel(
     inertia = tl.zeros((), tl.float64)
     while moving:
         tl.store(p_labels + o_c, b_label, mask=m_c)
-        tl.debug_barrier()  # rows of the Gram matrix are picked by labels of other threads
+        tl.debug_barrier()  # other threads read these labels
         inertia = tl.zeros((), tl.float64)
         b_nearest = tl.full((BLOCK_C,), float("inf"), tl.float64)
         b_moved = b_label
@@ -95,7 +95,7 @@ def cluster_kernel(
             closer = m_c & (b_distance < b_nearest)
             b_nearest = tl.where(closer, b_distance, b_nearest)
             b_moved = tl.where(closer, k, b_moved)
-        tl.debug_barrier()  # all labels are read before they are written again
+        tl.debug_barrier()  # all labels have been read before they are overwritten
         b_moved = _fill_empty(b_moved, b_nearest, o_c, C, N)
         moving = (tl.max((b_moved != b_label).to(tl.int32), axis=0) > 0) & (
             iterations < MAX_ITERATIONS
@@ -116,7 +116,7 @@ def _draw(b_weight, uniform, o_c, C):
 
 @triton.jit
 def _fill_empty(b_label, b_distance, o_c, C, N):
-    """Move into each empty group the channel farthest from its mean, never one that is alone."""
+    """Move the channel farthest from its mean into each empty group, but never empty another."""
     for k in range(N):
         if tl.sum((b_label == k).to(tl.int32), axis=0) == 0:
             b_free = tl.where(o_c < C, b_distance, -1.0)

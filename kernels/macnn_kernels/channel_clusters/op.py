@@ -8,7 +8,7 @@ from torch import Tensor
 from macnn_kernels import backend, checks
 from macnn_kernels.channel_clusters import reference
 
-MAX_CHANNELS = 2048  # the exactness bound of README.md is stated for these
+MAX_CHANNELS = 2048  # results are exact up to here, see README.md
 
 
 class ChannelClusters(NamedTuple):
@@ -36,17 +36,17 @@ def cluster_channels(
     """k-means of channels from the Gram matrix of their peak trajectories.
 
     Lloyd's algorithm with k-means++ seeding; the restart with the smallest inertia wins, the first
-    one on ties. An empty group receives the channel farthest from its mean. Arithmetic is exact up
-    to one rounding per decision, so the same seed gives the same result on every device.
-    Not differentiable.
+    of equals. An empty group receives the channel farthest from its mean. Arithmetic is exact up
+    to one rounding per decision, so a seed gives the same result on every device. Not
+    differentiable. docs/paper.md, Channel clustering (2) and What we make precise (16).
 
     Args:
         gram: (C, C) int64 with C <= 2048 and C * max(gram) < 2^50, from `peak_gram`.
         num_groups: N, from 1 to C.
         restarts: R, independent runs.
-        seed: of the k-means++ draws.
-        starts: (R, N) int64, channels in [0, C) to start from instead of drawing them; `restarts`
-            and `seed` are then not used.
+        seed: Seed of k-means++.
+        starts: (R, N) int64, channels in [0, C) to start from instead of k-means++; `restarts`
+            and `seed` are then ignored.
 
     Raises:
         ValueError: a wrong shape, dtype or device, or a count out of range.
@@ -96,7 +96,7 @@ def _(
 
 
 def _numbered(labels: Tensor, N: int) -> tuple[Tensor, Tensor]:
-    """Labels renumbered by the first channel of each group, and the sizes of the groups."""
+    """Labels with groups in the order of their first channels, and the sizes of the groups."""
     member = labels == torch.arange(N, device=labels.device)[:, None]
     by_first = member.int().argmax(dim=1).argsort()
     return by_first.argsort()[labels], member.sum(dim=1)[by_first]
@@ -105,7 +105,7 @@ def _numbered(labels: Tensor, N: int) -> tuple[Tensor, Tensor]:
 def _uniforms(seed: int, R: int, N: int, device: torch.device) -> Tensor:
     """(R, N) float64 in [0, 1), the same on every device: SplitMix64 of seed and position.
 
-    Drawn where the Gram matrix is, so nothing crosses from the host. int64 products wrap around.
+    Computed on `device`, so nothing is copied from the host. int64 products wrap around.
     """
 
     def mixed(z: Tensor, shift: int) -> Tensor:

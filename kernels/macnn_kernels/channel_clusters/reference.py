@@ -1,4 +1,4 @@
-"""k-means on a Gram matrix in plain PyTorch, all restarts side by side.
+"""k-means on a Gram matrix in plain PyTorch, all restarts at once.
 
 Every decision follows from exact integers and one correctly rounded division or product, so the
 result does not depend on the device. R restarts, N groups, C channels; see README.md.
@@ -15,8 +15,8 @@ def cluster(gram: Tensor, starts: Tensor | None, uniforms: Tensor) -> tuple[Tens
 
     Args:
         gram: (C, C) int64.
-        starts: (R, N) channels to start from, or None to draw them by k-means++.
-        uniforms: (R, N) float64 in [0, 1), what k-means++ draws with.
+        starts: (R, N) channels to start from, or None for k-means++.
+        uniforms: (R, N) float64 in [0, 1), random numbers for k-means++.
     """
     N = uniforms.shape[1]
     labels = _seed(gram, starts, uniforms)
@@ -31,7 +31,7 @@ def cluster(gram: Tensor, starts: Tensor | None, uniforms: Tensor) -> tuple[Tens
 
 
 def _seed(gram: Tensor, starts: Tensor | None, uniforms: Tensor) -> Tensor:
-    """Labels (R, C) after the first assignment, to given or drawn channels."""
+    """Labels (R, C) after assigning every channel to the nearest start."""
     R, N = uniforms.shape
     diagonal = gram.diagonal()
     nearest = torch.ones(R, len(gram), dtype=torch.int64, device=gram.device)
@@ -56,20 +56,20 @@ def _distances(gram: Tensor, labels: Tensor, N: int) -> tuple[Tensor, Tensor]:
     """Squared distances (R, N, C) to the group means, and inertia (R,)."""
     member = labels[:, None] == torch.arange(N, device=gram.device)[:, None]
     size = member.sum(dim=2)
-    # float64 products of integers below 2^53: exact, and fast where integer products are slow
+    # float64 is exact for integers below 2^53, and faster than an integer matrix product
     cross = (member.double() @ gram.double()).long()
     within = torch.where(member, cross, 0).sum(dim=2)
     own = torch.where(member, gram.diagonal(), 0).sum(dim=2)
     n = size[:, :, None]
     distance = (n * n * gram.diagonal() - 2 * n * cross + within[:, :, None]).double() / (n * n)
     inertia = torch.zeros(len(labels), dtype=torch.float64, device=gram.device)
-    for k in range(N):  # a fixed order of addition
+    for k in range(N):  # added up in a fixed order
         inertia = inertia + (size[:, k] * own[:, k] - within[:, k]).double() / size[:, k]
     return distance, inertia
 
 
 def _fill_empty(labels: Tensor, distance: Tensor, N: int) -> Tensor:
-    """Move into each empty group the channel farthest from its mean, never one that is alone."""
+    """Move the channel farthest from its mean into each empty group, but never empty another."""
     for k in range(N):
         size = (labels[:, None] == torch.arange(N, device=labels.device)[:, None]).sum(dim=2)
         alone = size.gather(1, labels) == 1

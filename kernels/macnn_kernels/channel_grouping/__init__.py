@@ -1,4 +1,4 @@
-"""Pooled features to channel weights: N grouped pairs of fully-connected layers."""
+"""Channel weights from pooled features: a pair of fully-connected layers for every part."""
 
 from macnn_kernels.channel_grouping.op import channel_grouping
 

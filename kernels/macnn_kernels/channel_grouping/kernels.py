@@ -1,4 +1,4 @@
-"""Triton kernels of channel grouping: grouped matrix products; equations refer to README.md."""
+"""Triton kernels of channel grouping; equation numbers refer to README.md."""
 
 import torch
 import triton
@@ -89,7 +89,7 @@ def _parameter_grad(
 
 
 def _part_stride(x: Tensor) -> int:
-    return x.stride(1) if x.dim() == 3 else 0  # the first layers share their input
+    return x.stride(1) if x.dim() == 3 else 0  # the first layers of all parts share their input
 
 
 def _configs(x: Tensor) -> list[Config]:
@@ -157,7 +157,7 @@ def hidden_grad_kernel(
     BLOCK_I: tl.constexpr,
     BLOCK_O: tl.constexpr,
 ):
-    """Back through sigmoid, the second layer and tanh; (3), (4).
+    """Backward of sigmoid, second layer and tanh; (3), (4).
 
     Grid (N * cdiv(B, BLOCK_B) * cdiv(K, BLOCK_O),).
     """
@@ -192,7 +192,7 @@ def pooled_grad_kernel(
     BLOCK_I: tl.constexpr,
     BLOCK_O: tl.constexpr,
 ):
-    """Back through the first layers of all parts; (5).
+    """Backward of the first layers of all parts; (5).
 
     Grid (cdiv(B, BLOCK_B) * cdiv(C, BLOCK_O),).
     """

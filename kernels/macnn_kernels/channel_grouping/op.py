@@ -12,10 +12,9 @@ from macnn_kernels.channel_grouping import reference
 def channel_grouping(pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
     """Channel weights of every part, `d_n = sigmoid(W2_n tanh(W1_n g + b1_n) + b2_n)`.
 
-    N pairs of fully-connected layers side by side (MA-CNN section 3.1, sizes and activations from
-    the released network; README.md beside this file). The computation follows the dtype of
-    `pooled`: half precision multiplies in half precision and accumulates in float32. Gradients
-    have the dtype of their argument.
+    One pair of fully-connected layers per part; docs/paper.md, Channel-grouping layers (4).
+    README.md derives the gradient. Half-precision `pooled` is multiplied in half precision and
+    summed in float32. Gradients have the dtype of their argument.
 
     Args:
         pooled: Features averaged over positions, (B, C), float16, bfloat16, float32 or float64.
@@ -87,20 +86,12 @@ def _backward(
 
 
 @_backward.register_fake
-def _(
-    grad_weights: Tensor,
-    pooled: Tensor,
-    w1: Tensor,
-    w2: Tensor,
-    hidden: Tensor,
-    weights: Tensor,
-    needs_pooled: bool,
-    needs_parameters: bool,
-) -> list[Tensor]:
+def _(*args: Any) -> list[Tensor]:
+    _, pooled, w1, w2, _, _, needs_pooled, needs_parameters = args
     return reference.empty_grads(pooled, w1, w2, needs_pooled, needs_parameters)
 
 
-def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
     pooled, w1, _, w2, _ = inputs
     weights, hidden = output
     ctx.mark_non_differentiable(hidden)
@@ -116,7 +107,7 @@ def _differentiate(ctx: Any, grad_weights: Tensor, _: Tensor) -> tuple[Tensor | 
     )
 
 
-_forward.register_autograd(_differentiate, setup_context=_save)
+_forward.register_autograd(_differentiate, setup_context=_setup_context)
 
 
 def _check(pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> None:

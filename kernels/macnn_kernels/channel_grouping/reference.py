@@ -1,4 +1,4 @@
-"""Channel grouping in plain PyTorch: the truth the kernels are held to. Derivation in README.md.
+"""Channel grouping in plain PyTorch, which the kernels are tested against; equations in README.md.
 
 Half-precision inputs are computed in float32.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 def forward(
     pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the channel weights (B, N, C) and the hidden units (B, N, K); README (1), (2).
+    """Return the channel weights (B, N, C) and the hidden units (B, N, K); (1), (2).
 
     The hidden units have the dtype of `pooled`, the weights at least float32.
     """
@@ -33,7 +33,7 @@ def backward(
     needs_pooled: bool,
     needs_parameters: bool,
 ) -> list[Tensor]:
-    """Return the gradients asked for: of pooled, then of w1, b1, w2, b2; README (3)-(6)."""
+    """Return the gradients asked for: of pooled, then of w1, b1, w2, b2; (3)-(6)."""
     wide = weights.dtype
     h = hidden.transpose(0, 1).to(wide)
     u = (grad_weights.to(wide) * weights * (1 - weights)).transpose(0, 1)

@@ -8,7 +8,7 @@ from triton import cdiv, next_power_of_2
 from macnn_kernels.channel_peaks.reference import empty_peaks
 from macnn_kernels.launch import Config, launch
 
-# Images per launch of the Gram kernel, so that its int32 sums cannot overflow; README.md.
+# the most images for which int32 sums in the Gram kernel cannot overflow, see README.md
 IMAGES_PER_LAUNCH = 2**15
 
 
@@ -48,7 +48,7 @@ def peaks_kernel(
     p_y,  # (B, C) int32
     p_value,  # (B, C)
     C,
-    S,  # positions, H * W: given as one number so that a multiple of 16 is known to be one
+    S,  # positions, H * W; as one argument, Triton sees whether it is a multiple of 16
     W,
     stride_b,
     stride_c,
@@ -64,7 +64,7 @@ def peaks_kernel(
     m_c = o_c < C
     p_row = p_features + i_b * stride_b + o_c.to(tl.int64)[:, None] * stride_c
 
-    # each lane holds the first of the largest values it saw; a NaN is larger than any number
+    # each lane keeps the first of the largest values it has seen; NaN is larger than any number
     b_best = tl.full((BLOCK_C, BLOCK_S), float("-inf"), tl.float32)
     b_at = tl.zeros((BLOCK_C, BLOCK_S), tl.int32)
     for i_s in range(0, S, BLOCK_S):

@@ -8,18 +8,18 @@ from torch import Tensor
 from macnn_kernels import backend, checks
 from macnn_kernels.channel_peaks import reference
 
-# Coordinates fit two 7-bit digits: the exactness of `peak_gram` rests on it, see README.md.
+# coordinates must fit two 7-bit digits for `peak_gram` to be exact, see README.md
 MAX_SIDE = 2**14
 
 
 class Peaks(NamedTuple):
-    """Where every channel responds most, and how much.
+    """The largest response of every channel: where, and how large.
 
     Attributes:
         x: (B, C) int32, column of the peak in cells.
         y: (B, C) int32, row of the peak in cells.
-        value: (B, C) largest response, in the dtype of the features; a channel with `value <= 0`
-            is dead in that image and has its peak at the map centre.
+        value: (B, C) largest response, in the dtype of the features; where `value <= 0`, the
+            channel is dead in that image and its peak is the map centre.
     """
 
     x: Tensor
@@ -28,11 +28,11 @@ class Peaks(NamedTuple):
 
 
 def channel_peaks(features: Tensor) -> Peaks:
-    """Peak of every channel of a batch of feature maps, in one read of the features.
+    """Where every channel of a batch of feature maps is largest; reads the features once.
 
-    Ties go to the first position in row-major order. A dead channel, one whose largest response is
-    not positive, takes the map centre `(W // 2, H // 2)`. A map with a NaN has value NaN, at the
-    first NaN. Not differentiable.
+    Ties go to the first position in row-major order. A dead channel, one without a positive
+    response, has its peak at the map centre `(W // 2, H // 2)`. A map with NaN has value NaN and
+    its peak at the first NaN. Not differentiable.
 
     Args:
         features: (B, C, H, W) float16, bfloat16, float32 or float64, NCHW or channels_last, with
@@ -55,9 +55,11 @@ def channel_peaks(features: Tensor) -> Peaks:
 def peak_gram(peaks: Peaks, *, out: Tensor | None = None) -> Tensor:
     """Gram matrix of peak trajectories, `G = sum_b tx tx' + ty ty'`, exact in int64.
 
+    docs/paper.md, What we make precise (15).
+
     Args:
-        peaks: what `channel_peaks` returns; coordinates lie in [0, 16384).
-        out: (C, C) int64, contiguous; the sum is added to it in place. Default: start from zero.
+        peaks: From `channel_peaks`; coordinates lie in [0, 16384).
+        out: (C, C) int64, contiguous; the sum is added to it in place. None starts from zero.
 
     Returns:
         (C, C) int64, `out` if it was given.

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-# Images per exact float64 product: 2 * IMAGES_PER_PRODUCT * 2^28 <= 2^53, see README.md.
+# float64 sums are exact up to 2 * IMAGES_PER_PRODUCT * 2^28 = 2^53, see README.md
 IMAGES_PER_PRODUCT = 2**24
 
 

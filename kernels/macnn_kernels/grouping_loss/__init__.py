@@ -1,5 +1,5 @@
-"""How compact each attention map is, and how far apart the maps are: Dis and Div."""
+"""The terms of the grouping loss: Dis (maps are compact) and Div (maps are apart)."""
 
-from macnn_kernels.grouping_loss.op import GroupingLoss, grouping_loss
+from macnn_kernels.grouping_loss.op import GroupingLossTerms, grouping_loss
 
-__all__ = ["GroupingLoss", "grouping_loss"]
+__all__ = ["GroupingLossTerms", "grouping_loss"]

@@ -42,7 +42,7 @@ def backward(
 
 
 def _configs(N: int, S: int, *, elements: int) -> list[Config]:
-    """Tiles of about `elements` that hold all parts at a position."""
+    """Tiles of all parts by as many positions as make about `elements`."""
     block_n = next_power_of_2(N)
     block_s = min(next_power_of_2(S), max(16, elements // block_n))
     return [
@@ -67,7 +67,7 @@ def forward_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_S: tl.constexpr,
 ):
-    """Both losses of one image; the second walk, from the cache, knows the peaks. Grid (B,)."""
+    """Both terms of one image; Dis in a second pass, once the peaks are known. Grid (B,)."""
     i_b = tl.program_id(0).to(tl.int64)
     o_n = tl.arange(0, BLOCK_N)
     m_n = o_n < N
@@ -139,7 +139,7 @@ def backward_kernel(
     b_rival, m_first, m_second = _rivals(b_m, o_n, N)
     b_grad = b_grad_distance[:, None] * _squared_distance(o_s, b_peak, W)  # (3)
     b_grad += b_grad_diversity[:, None] * (b_rival - margin)  # (4)
-    # (5): the largest map is the rival of all the others, the runner-up that of the largest
+    # (5): the largest map is the rival of all others, the second largest that of the largest
     b_weighted = tl.where(m, b_grad_diversity[:, None] * b_m, 0.0)
     b_others = tl.sum(tl.where(m_first, 0.0, b_weighted), axis=0)
     b_leader = tl.sum(tl.where(m_first, b_weighted, 0.0), axis=0)
@@ -150,9 +150,9 @@ def backward_kernel(
 
 @triton.jit
 def _rivals(b_m, o_n, N: tl.constexpr):
-    """Largest map and runner-up of each position, and the others' maximum of each part."""
+    """Maximum of the other parts for every part; masks of the largest and second largest part."""
     b_top = tl.max(b_m, axis=0)
-    # Ties go to the first part
+    # ties go to the first part
     b_first = tl.min(tl.where(b_m == b_top[None, :], o_n[:, None], N), axis=0)
     m_first = o_n[:, None] == b_first[None, :]
     b_rest = tl.where(m_first, float("-inf"), b_m)

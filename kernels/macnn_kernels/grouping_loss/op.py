@@ -9,25 +9,25 @@ from macnn_kernels import backend, checks
 from macnn_kernels.grouping_loss import reference
 
 
-class GroupingLoss(NamedTuple):
+class GroupingLossTerms(NamedTuple):
     """Dis (B, N) in squared cells, and Div (B, N)."""
 
     distance: Tensor
     diversity: Tensor
 
 
-def grouping_loss(attention: Tensor, *, margin: float = 0.02) -> GroupingLoss:
-    """The two halves of the channel grouping loss, per image and part.
+def grouping_loss(attention: Tensor, *, margin: float = 0.02) -> GroupingLossTerms:
+    """The two terms of the grouping loss, per image and part.
 
-    `Dis_i = sum m_i [(x - tx_i)^2 + (y - ty_i)^2]` with (tx_i, ty_i) the peak of m_i, a constant
-    for the gradient, and `Div_i = sum m_i [max_{k != i} m_k - margin]` (MA-CNN equations 7 and 8;
-    README.md beside this file). A tied peak goes to the first position in row-major order, a tied
-    maximum over parts to the first part, and a part alone has rivals of 0. The gradient of Div
-    keeps the term of m_k inside the other parts' maximum.
+    `Dis_i = sum m_i [(x - tx_i)^2 + (y - ty_i)^2]`, where (tx_i, ty_i) is the peak of m_i and
+    constant for the gradient, and `Div_i = sum m_i [max_{k != i} m_k - margin]`; docs/paper.md,
+    Losses (12) and (13). The peak is the first of equal maxima in row-major order. Where parts
+    share the maximum in Div, it belongs to the first of them; with one part it is 0. The gradient
+    of Div includes that of the maximum. README.md derives it.
 
     Args:
         attention: Attention maps m, (B, N, H, W), float16, bfloat16, float32 or float64.
-        margin: Overlap that costs nothing, in units of m; 0.02 in the paper.
+        margin: Overlap without penalty, in units of m; 0.02 in the paper.
 
     Returns:
         Dis and Div, float32 (float64 if `attention` is).
@@ -42,11 +42,11 @@ def grouping_loss(attention: Tensor, *, margin: float = 0.02) -> GroupingLoss:
             f"attention: expected (B, N, H, W), only B may be 0, got {checks.describe(attention)}"
         )
     distance, diversity, _ = _forward(attention, margin)
-    return GroupingLoss(distance, diversity)
+    return GroupingLossTerms(distance, diversity)
 
 
 def loss_bytes(B: int, N: int, H: int, W: int, element_size: int, *, backward: bool = False) -> int:
-    """Bytes `grouping_loss` must move: maps in, and backward their gradient out; (B, N) values."""
+    """Bytes `grouping_loss` must move: maps in, (B, N) values, and backward the gradient out."""
     return (1 + backward) * B * N * H * W * element_size + 12 * B * N
 
 
@@ -82,7 +82,7 @@ def _(
     return attention.new_empty(attention.shape)
 
 
-def _save(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, ...]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, ...]) -> None:
     attention, ctx.margin = inputs
     peak = output[2]
     ctx.mark_non_differentiable(peak)
@@ -95,4 +95,4 @@ def _differentiate(
     return _backward(grad_distance, grad_diversity, *ctx.saved_tensors, ctx.margin), None
 
 
-_forward.register_autograd(_differentiate, setup_context=_save)
+_forward.register_autograd(_differentiate, setup_context=_setup_context)

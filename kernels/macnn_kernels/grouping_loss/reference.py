@@ -1,4 +1,4 @@
-"""Dis and Div in plain PyTorch: the truth the kernels are held to. Derivation in README.md.
+"""Dis and Div in plain PyTorch, which the kernels are tested against; equations are in README.md.
 
 Half-precision maps are computed in float32.
 """
@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 def forward(attention: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return Dis (B, N), Div (B, N) and the peaks (B, N) as flat positions; README (1), (2)."""
+    """Return Dis (B, N), Div (B, N) and the peaks (B, N) as flat positions; (1), (2)."""
     m = attention.to(torch.promote_types(attention.dtype, torch.float32))
     peak = m.flatten(2).argmax(2).int()
     dx2, dy2 = _squared_offsets(m, peak)
-    # The squared distance is a sum over axes, so the marginals of the map suffice.
+    # the squared distance is a sum over axes, so the sums of the map along each axis are enough
     distance = (m.sum(2) * dx2).sum(2) + (m.sum(3) * dy2).sum(2)
     rival, _ = _rivals(m)
     diversity = (m * (rival - margin)).sum((2, 3))
@@ -22,7 +22,7 @@ def forward(attention: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
 def backward(
     grad_distance: Tensor, grad_diversity: Tensor, attention: Tensor, peak: Tensor, margin: float
 ) -> Tensor:
-    """Return the gradient of the maps (B, N, H, W); README (3)-(5)."""
+    """Return the gradient of the maps (B, N, H, W); (3)-(5)."""
     m = attention.to(torch.promote_types(attention.dtype, torch.float32))
     dx2, dy2 = _squared_offsets(m, peak)
     rival, first = _rivals(m)
@@ -32,7 +32,7 @@ def backward(
     grad = grad_distance * (dx2.unsqueeze(2) + dy2.unsqueeze(3))
     grad += grad_diversity * (rival - margin)
     if m.shape[1] > 1:
-        # The largest map is the rival of all the others, the runner-up that of the largest.
+        # the largest map is the rival of all others, the second largest is the rival of the largest
         second = _is_first_maximum(m.masked_fill(first, -torch.inf))
         weighted = grad_diversity * m
         others = weighted.masked_fill(first, 0).sum(1, keepdim=True)
@@ -49,7 +49,7 @@ def empty_outputs(attention: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _rivals(m: Tensor) -> tuple[Tensor, Tensor]:
-    """The others' maximum of every part, README (2), and where a part is itself the largest."""
+    """Maximum of the other parts for every part, (2), and where a part is itself the largest."""
     first = _is_first_maximum(m)
     if m.shape[1] == 1:
         return torch.zeros_like(m), first
@@ -58,7 +58,7 @@ def _rivals(m: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _is_first_maximum(m: Tensor) -> Tensor:
-    """Mark the first of the largest parts of each position."""
+    """True for the largest part of each position, the first of equals."""
     part = torch.arange(m.shape[1], device=m.device)[:, None, None]
     return part == m.max(1, keepdim=True).indices
 

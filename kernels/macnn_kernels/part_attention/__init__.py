@@ -1,4 +1,4 @@
-"""Channel weights to attention maps and part features, in one pass over the features."""
+"""Attention maps and part features from features and channel weights."""
 
 from macnn_kernels.part_attention.op import PartAttention, part_attention
 

@@ -52,7 +52,7 @@ def backward(
         **constants(flat, N, activation),
         GRAD_STRIDE_C=grad_strides[1],
         GRAD_STRIDE_S=grad_strides[2],
-        BLOCK_N=16,  # parts are summed over here, and tensor cores sum 16 at a time
+        BLOCK_N=16,  # products here sum over parts, which tensor cores do 16 at a time
         configs=tiles.configs,
     )
     if needs_weights:
@@ -71,13 +71,13 @@ def delta_kernel(
     p_grad_attention,  # (B, N, S), or None
     p_parts,  # (B, N, C)
     p_grad_parts,  # (B, N, C), or None
-    p_features,  # its dtype alone
+    p_features,  # only its dtype is used
     p_q,  # (B, N)
     C,
     S,
     BLOCK: tl.constexpr,
 ):
-    """What the softmax subtracts, of one part of one image; (6). Grid (B * N,)."""
+    """(6) for one part of one image, called delta in flash attention; grid (B * N,)."""
     i_bn = tl.program_id(0).to(tl.int64)
     b_q = tl.zeros([BLOCK], tl.float32)
     if p_grad_attention is not None:
@@ -90,7 +90,7 @@ def delta_kernel(
             o = i_c + tl.arange(0, BLOCK)
             b_p = tl.load(p_parts + i_bn * C + o, mask=o < C, other=0.0)
             b_g = tl.load(p_grad_parts + i_bn * C + o, mask=o < C, other=0.0)
-            # as rounded as in (5), so that t and q still cancel
+            # rounded as in (5), so that t and q still cancel
             b_q += b_p * b_g.to(p_features.dtype.element_ty).to(tl.float32)
     tl.store(p_q + i_bn, tl.sum(b_q, axis=0))
 
@@ -125,7 +125,7 @@ def backward_kernel(
     BLOCK_C: tl.constexpr,
     BLOCK_S: tl.constexpr,
 ):
-    """Resident: gradient of the features at one split, and its share of that of the weights."""
+    """Resident: gradients of the features and of the weights from one split."""
     i_split = tl.program_id(0) % splits
     i_b = (tl.program_id(0) // splits).to(tl.int64)
     o_bc = i_b * N * C
@@ -163,16 +163,8 @@ def backward_kernel(
             b_grad = dot(b_d, tl.trans(b_u), None, TF32)  # (9)
             if p_grad_parts is not None:
                 b_grad = dot(b_g, tl.trans(b_m.to(dtype)), b_grad, TF32)
-            store(
-                p_grad_features + i_b * grad_stride_b,
-                b_grad,
-                o_c,
-                o_s,
-                C,
-                S,
-                GRAD_STRIDE_C,
-                GRAD_STRIDE_S,
-            )
+            p_grad = p_grad_features + i_b * grad_stride_b
+            store(p_grad, b_grad, o_c, o_s, C, S, GRAD_STRIDE_C, GRAD_STRIDE_S)
 
     if p_grad_splits is not None:
         o_split = i_b * splits + i_split
@@ -209,7 +201,7 @@ def backward_streamed_kernel(
     BLOCK_C: tl.constexpr,
     BLOCK_S: tl.constexpr,
 ):
-    """Streamed: gradient of the features at one tile, and its share of that of the weights."""
+    """Streamed: gradients of the features and of the weights from one tile."""
     i_split = tl.program_id(0) % splits
     i_b = (tl.program_id(0) // splits).to(tl.int64)
     o_bc = i_b * N * C
@@ -247,16 +239,8 @@ def backward_streamed_kernel(
             if p_grad_parts is not None:
                 b_g = load(p_grad_parts + o_bc, o_c, o_n, C, N, 1, C).to(dtype)
                 b_grad = dot(b_g, tl.trans(b_m), b_grad, TF32)
-            store(
-                p_grad_features + i_b * grad_stride_b,
-                b_grad,
-                o_c,
-                o_s,
-                C,
-                S,
-                GRAD_STRIDE_C,
-                GRAD_STRIDE_S,
-            )
+            p_grad = p_grad_features + i_b * grad_stride_b
+            store(p_grad, b_grad, o_c, o_s, C, S, GRAD_STRIDE_C, GRAD_STRIDE_S)
 
 
 @triton.jit

@@ -28,7 +28,7 @@ def forward(
         *(flat, weights.contiguous(), scores, largest, total, pooled),
         *(tiles.splits, tiles.split_size, flat.stride(0), scale, power),
         **constants(flat, N, activation),
-        # Tensor cores take 16 columns; IEEE float32 goes without them and saves the padding.
+        # tensor cores need 16 columns; IEEE float32 does not use them and needs no padding
         BLOCK_N=16 if flat.itemsize == 2 else next_power_of_2(N),
         configs=tiles.configs,
     )
@@ -68,7 +68,7 @@ def forward_kernel(
     BLOCK_C: tl.constexpr,
     BLOCK_S: tl.constexpr,
 ):
-    """Resident: scores and sums of one split, rescaled as the largest grows (online softmax)."""
+    """Resident: scores and sums of one split, by online softmax."""
     i_split = tl.program_id(0) % splits
     i_b = (tl.program_id(0) // splits).to(tl.int64)
     p_features += i_b * stride_b
@@ -175,7 +175,7 @@ def normalise_kernel(
     SIGMOID: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One block of positions and one of channels of one part: divide by the sum over all splits."""
+    """Combine the splits: attention and feature of one part in one block; (3), (4)."""
     blocks = tl.cdiv(tl.maximum(C, S), BLOCK)
     i_block = tl.program_id(0) % blocks
     i_bn = (tl.program_id(0) // blocks).to(tl.int64)
@@ -201,7 +201,7 @@ def normalise_kernel(
 
 @triton.jit
 def _log_g(b_z, SIGMOID: tl.constexpr):
-    # (2); absolute accuracy is enough, a softmax follows
+    # (2); absolute accuracy is enough, since a softmax follows
     if SIGMOID:
         b_l = tl.minimum(b_z, 0.0) - tl.log(1.0 + tl.exp(-tl.abs(b_z)))
     else:

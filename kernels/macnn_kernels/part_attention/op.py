@@ -9,7 +9,7 @@ from macnn_kernels import backend, checks
 from macnn_kernels.part_attention import reference
 
 Activation = Literal["sigmoid", "softplus_tanh"]
-MAX_PARTS = 16  # the width of the tile in which the kernels hold the parts
+MAX_PARTS = 16  # the kernels hold all parts in a tile of this width
 
 
 class PartAttention(NamedTuple):
@@ -29,14 +29,15 @@ def part_attention(
 ) -> PartAttention:
     """Attention map and feature of every part, in one pass over the features.
 
-    `M = a / sum a` with `a = g(scale * sum_c d_c F_c) ** power`, and `P = sum_xy M F`. The paper
-    (MA-CNN equations 3 and 4) has g = sigmoid and power 1, its released network g = softplus after
-    tanh and power 4. README.md beside this file derives both directions. The computation follows
-    the dtype of `features`; sums are float32, and gradients have the dtype of their argument.
+    `M = a / sum a` with `a = g(scale * sum_c d_c F_c) ** power`, and `P = sum_xy M F`;
+    docs/paper.md, Part attention (5) and (6), Part feature (7). The paper has g = sigmoid and
+    power 1, its released network g = softplus(tanh) and power 4. README.md derives forward and
+    backward. Products have the dtype of `features`, sums are float32, and gradients have the
+    dtype of their argument.
 
     Args:
         features: F, (B, C, H, W), float16, bfloat16, float32 or float64. Contiguous and
-            channels_last are read in place, other layouts are copied first.
+            channels_last features are read in place, others may be copied first.
         weights: d, (B, N, C), one to 16 parts, any of these dtypes.
         scale: Factor before the activation.
         activation: "sigmoid", or "softplus_tanh" for softplus(tanh(z)).
@@ -66,7 +67,7 @@ def attention_bytes(
     backward: bool = False,
     needs_features: bool = True,
 ) -> int:
-    """Bytes `part_attention` must move, features of `element_size` bytes, the rest of four.
+    """Bytes `part_attention` must move; features have `element_size` bytes, all else four.
 
     Forward: features and weights in; attention, scores and parts out. Backward: those and both
     cotangents in; the gradients of the weights and, if needed, of the features out.
@@ -132,24 +133,12 @@ def _backward(
 
 
 @_backward.register_fake
-def _(
-    grad_attention: Tensor | None,
-    grad_parts: Tensor | None,
-    features: Tensor,
-    weights: Tensor,
-    attention: Tensor,
-    parts: Tensor,
-    scores: Tensor,
-    scale: float,
-    activation: str,
-    power: float,
-    needs_features: bool,
-    needs_weights: bool,
-) -> list[Tensor]:
+def _(*args: Any) -> list[Tensor]:
+    _, _, features, weights, *_, needs_features, needs_weights = args
     return reference.empty_grads(features, weights, needs_features, needs_weights)
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     features, weights, *ctx.options = inputs
     ctx.mark_non_differentiable(output[2])
     ctx.set_materialize_grads(False)
@@ -177,7 +166,7 @@ def _differentiate(
     )
 
 
-_forward.register_autograd(_differentiate, setup_context=_save)
+_forward.register_autograd(_differentiate, setup_context=_setup_context)
 
 
 def _check(features: Tensor, weights: Tensor, activation: str, power: float) -> None:

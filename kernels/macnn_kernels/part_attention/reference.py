@@ -1,7 +1,7 @@
-"""Part attention in plain PyTorch: the truth the kernels are held to. Derivation in README.md.
+"""Part attention in plain PyTorch, which the kernels are tested against; equations in README.md.
 
-Half-precision inputs are computed in float32. Everything is a matrix product over the flattened
-positions: nothing of size B x N x C x H x W is made, and neither layout is copied.
+Half-precision inputs are computed in float32. All sums are matrix products over flattened
+positions, so that no tensor has N times the size of the features, and neither layout is copied.
 """
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 def forward(
     features: Tensor, weights: Tensor, scale: float, activation: str, power: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return attention (B, N, H, W), parts (B, N, C) and scores z (B, N, H, W); README (1)-(4)."""
+    """Return attention (B, N, H, W), parts (B, N, C) and scores z (B, N, H, W); (1)-(4)."""
     wide = torch.promote_types(features.dtype, torch.float32)
     flat = features.flatten(2).to(wide)
     z = torch.bmm(weights.to(wide), flat).mul_(scale)
@@ -36,7 +36,7 @@ def backward(
     needs_features: bool,
     needs_weights: bool,
 ) -> list[Tensor]:
-    """Return the gradients asked for: of the features, then of the weights; README (5)-(9)."""
+    """Return the gradients asked for: of the features, then of the weights; (5)-(9)."""
     wide = attention.dtype
     flat, m = features.flatten(2).to(wide), attention.flatten(2)
     t, q = torch.zeros_like(m), torch.zeros_like(m[..., :1])
@@ -54,7 +54,7 @@ def backward(
         if grad_parts is not None:
             over_channels = torch.cat((grad_parts, over_channels), 1)
             over_positions = torch.cat((m, z), 1)
-        # Formed in the layout of the features, so that no copy follows.
+        # computed in the layout of the features, so that it need not be copied
         if _layout(features) == torch.channels_last:
             product = torch.bmm(over_positions.mT, over_channels).mT
         else:
@@ -76,7 +76,7 @@ def empty_outputs(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Te
 def empty_grads(
     features: Tensor, weights: Tensor, needs_features: bool, needs_weights: bool
 ) -> list[Tensor]:
-    """Uninitialised gradients asked for, that of the features in their layout."""
+    """Uninitialised gradients asked for; that of the features has their layout."""
     grads = []
     if needs_features:
         grads.append(torch.empty_like(features, memory_format=_layout(features)))
@@ -92,7 +92,7 @@ def _layout(features: Tensor) -> torch.memory_format:
 
 
 def _log_g(z: Tensor, activation: str) -> Tensor:
-    """Logarithm of the activation, finite where the activation itself would underflow."""
+    """Logarithm of the activation, finite even where the activation underflows."""
     if activation == "sigmoid":
         return F.logsigmoid(z)
     return F.softplus(z.tanh()).log_()
@@ -103,7 +103,7 @@ def _slope(z: Tensor, activation: str) -> Tensor:
     if activation == "sigmoid":
         return torch.sigmoid(-z)
     t = z.tanh()
-    # 1 - tanh(z)^2 as a product, which does not cancel.
+    # 1 - tanh(z)^2 as a product, which does not cancel
     return (
         torch.sigmoid(2 * z)
         .mul_(4)
