@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from macnn import bounds
 from macnn.model.alignment import part_centres
 from macnn.model.backbones import Backbone
 from macnn.model.classifiers import PartClassifiers
@@ -38,7 +39,7 @@ class PartCNNSpec(NetworkSpec):
     """
 
     locator_size: ImageSize
-    stream_size: ImageSize
+    stream_size: Annotated[int, Field(ge=bounds.IMAGE_SIZES[0], le=bounds.STREAM_SIZE)]
     part_share: Annotated[float, Field(gt=0, le=1)]
     object_threshold: Annotated[float, Field(gt=0, lt=1)]
     shared: bool

@@ -95,7 +95,7 @@ def trim(gram: Tensor, labels: Tensor, keep: float) -> Tensor:
     Args:
         gram: (C, C) inner products of the channels' trajectories.
         labels: (C,) group of every channel, each group with at least one.
-        keep: share in (0, 1]; a core has at least one channel.
+        keep: share in (0, 1]; a core has at least one channel, or the rounds end before.
 
     Returns:
         (C,) group of the channels in a core, -1 for the others.
@@ -109,7 +109,8 @@ def trim(gram: Tensor, labels: Tensor, keep: float) -> Tensor:
             channels = (member == group).nonzero().flatten()
             count = math.ceil(keep * len(channels))
             trimmed[channels[nearest[channels, group].argsort(stable=True)[:count]]] = group
-        if torch.equal(trimmed, labels):
+        lost = (trimmed[trimmed >= 0].bincount(minlength=groups) == 0).any()
+        if lost or torch.equal(trimmed, labels):
             break
         labels = trimmed
     return labels

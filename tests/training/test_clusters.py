@@ -84,3 +84,16 @@ def test_the_silhouette_of_two_points_each_on_its_mean_is_one():
     halfway = torch.tensor([[0], [2], [6], [8]])  # a is 1, b is 7 or 5
     expected = (2 * (6 / 7) + 2 * (4 / 5)) / 4
     assert silhouette(halfway @ halfway.T, torch.tensor([0, 0, 1, 1])) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("different", [1, 2])
+def test_every_part_has_a_channel_even_where_channels_peak_alike(different):
+    trajectories = torch.arange(different).repeat(4)[:, None].expand(-1, 6).contiguous() + 1
+    gram, alive = trajectories @ trajectories.T, torch.zeros(len(trajectories))
+    groups = group_channels(gram, alive, 3, PretrainSettings(keep=0.4), seed=0)
+    assert min(groups.sizes) > 0
+
+
+def test_no_core_is_emptied_by_another_at_the_same_place():
+    labels = torch.tensor([0, 0, 1, 1])
+    assert torch.equal(trim(torch.ones(4, 4, dtype=torch.int64), labels, keep=0.5), labels)
