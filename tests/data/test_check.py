@@ -1,4 +1,6 @@
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -170,6 +172,23 @@ def test_a_listed_image_that_is_not_there_stops_training(birds_copy):
     report = check(birds_copy)
     assert kinds(report) == ["unreadable"]
     assert report.findings[0].text.endswith("no such file")
+
+
+def test_every_broken_picture_is_a_finding_and_none_stops_the_check(tmp_path):
+    for name in ("a/0.png", "a/1.png", "b/0.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.effect_noise((40, 40), 80).save(tmp_path / name)
+    bad = tmp_path / "a"
+    os.mkfifo(bad / "pipe.png")
+    (bad / "loop.png").symlink_to("loop.png")
+    (bad / "zero.png").symlink_to("/dev/zero")
+    with (bad / "sparse.png").open("wb") as file:
+        file.truncate(2 * 2**40)
+    report = check(tmp_path)
+    found = {(Path(f.path).name, f.kind) for f in report.findings if f.stops}
+    broken = {(f"{name}.png", "unreadable") for name in ("pipe", "loop", "zero", "sparse")}
+    assert found == {*broken, ("zero.png", "link")}
+    assert all(finding.text.isprintable() for finding in report.findings)
 
 
 def test_nothing_is_written_into_the_data_set(birds_copy):

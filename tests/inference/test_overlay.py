@@ -2,7 +2,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from macnn.data.samples import Box
-from macnn.errors import DiskError
+from macnn.errors import DiskError, UsageError
 from macnn.inference.overlay import LONGEST, OverlayFolder, draw_parts
 from macnn.inference.results import ClassScore, Prediction
 from macnn.report.style import part_colour
@@ -47,3 +47,20 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(file, tmp_path):
 def test_a_file_in_the_way_is_named(file):
     with pytest.raises(DiskError, match=r"grey\.png: cannot be made"):
         OverlayFolder(file)
+
+
+def test_a_folder_that_holds_something_is_refused_and_kept(file):
+    with pytest.raises(UsageError, match="exists and is not an empty folder; name another"):
+        OverlayFolder(file.parent)
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_long_names_and_many_classes_fit(file, tmp_path):
+    long = file.rename(tmp_path / f"{'ü' * 120}.png")
+    folder = OverlayFolder(tmp_path / "overlays")
+    classes = tuple(ClassScore("a" * 100_000, 0.1) for _ in range(4_000))
+    folder.add(Prediction(str(long), classes, ()))
+    (saved,) = folder.folder.iterdir()
+    with Image.open(saved) as page:
+        assert page.width == LONGEST
+        assert page.height < 10 * LONGEST

@@ -60,7 +60,7 @@ def whole(text: str) -> int | None:
 def folders(folder: Path) -> list[str]:
     """Names of the folders in a folder, hidden ones left out, sorted."""
     with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(_HIDDEN))
+        return sorted(e.name for e in entries if not e.name.startswith(_HIDDEN) and _is_folder(e))
 
 
 def images(folder: Path) -> list[str]:
@@ -78,4 +78,11 @@ def holds_images(folder: Path) -> bool:
 def _is_image(entry: os.DirEntry[str]) -> bool:
     if entry.name.startswith(_HIDDEN):
         return False
-    return os.path.splitext(entry.name)[1].lower() in SUFFIXES and not entry.is_dir()  # noqa: PTH122
+    return os.path.splitext(entry.name)[1].lower() in SUFFIXES and not _is_folder(entry)  # noqa: PTH122
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself; whoever reads it says so
+        return False

@@ -256,7 +256,7 @@ def _as(kind: type[T], value: Any) -> T:
             return kind(value)
         raise ValueError(f"the text '{shown(value, 40)}'")
     if not isinstance(value, np.generic):
-        raise ValueError("an empty value" if isinstance(value, list) else "several values in one")
+        raise ValueError("several values in one" if len(value) else "an empty value")
     number = float(value)
     if kind is str or not math.isfinite(number) or (kind is float and abs(number) > COORDINATE):
         raise ValueError(f"the number {number:g}")

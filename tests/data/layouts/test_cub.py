@@ -1,9 +1,12 @@
+import os
 import shutil
 
 import pytest
 
+from macnn.data.layouts import cub, files
 from macnn.data.layouts.cub import REQUIRED, read_cub
 from macnn.data.samples import Box
+from macnn.errors import DataError
 
 
 @pytest.fixture
@@ -71,7 +74,17 @@ def _replace(file, old, new):
         ("train_test_split.txt", "5 1", "5 0", "class '002.B' has no training image"),
         ("classes.txt", "3 003.C\n", "3 003.C\n4 004.D\n", "class '004.D' is empty"),
         ("bounding_boxes.txt", "304.0", "wide", "expected a number, got 'wide'"),
+        ("bounding_boxes.txt", "304.0", "nan", "expected a number, got 'nan'"),
+        ("bounding_boxes.txt", "304.0", "-inf", "expected a number, got '-inf'"),
+        ("bounding_boxes.txt", "304.0", "1e999", "expected a number, got '1e999'"),
+        ("bounding_boxes.txt", "304.0", "3_0", "expected a number, got '3_0'"),
+        ("bounding_boxes.txt", "304.0", "\u0663", "expected a number, got '\u0663'"),
+        ("bounding_boxes.txt", "304.0", "9" * 5000, "expected a number, got '999"),
+        ("parts/part_locs.txt", "3.0 4.0 1", "3.0 NaN 1", "expected a number, got 'NaN'"),
         ("parts/part_locs.txt", "5 1", "5 9", "part 9, which parts.txt does not list"),
+        ("images.txt", "b.jpg", "b" * 20_000, "images.txt:2: more than 20,000 characters"),
+        ("classes.txt", "001.A", "A" * 501, "a name of more than 500 characters"),
+        ("train_test_split.txt", "5 1", "5 \x1b[31m", r"'\x1b[31m', expected 1 (training)"),
     ],
 )
 def test_a_broken_file_is_refused(layout, refused, file, old, new, message):
@@ -83,6 +96,25 @@ def test_a_broken_file_is_refused(layout, refused, file, old, new, message):
 def test_a_missing_file_is_refused(layout, refused, name):
     (layout / name).unlink()
     refused(layout, "CUB-200-2011", f"{name} is missing", "macnn data layouts")
+
+
+@pytest.mark.parametrize("name", ["images.txt", "bounding_boxes.txt", "parts/part_locs.txt"])
+def test_a_list_that_is_no_file_is_refused(layout, refused, name):
+    (layout / name).unlink()
+    os.mkfifo(layout / name)  # reading it would wait for ever
+    refused(layout, f"{name}: not a regular file", dataset="cub")
+
+
+def test_lists_without_end_are_refused(layout, monkeypatch):
+    monkeypatch.setattr(cub, "POINTS", 3)
+    with pytest.raises(DataError, match=r"part_locs\.txt: more than 3 points"):
+        read_cub(layout)
+    monkeypatch.setattr(cub, "LANDMARKS", 1)
+    with pytest.raises(DataError, match="parts: more than 1 parts"):
+        read_cub(layout)
+    monkeypatch.setattr(files, "ROWS", 2)
+    with pytest.raises(DataError, match=r"classes\.txt: more than 2 lines"):
+        read_cub(layout)
 
 
 def test_parts_without_a_line_are_not_visible(layout):

@@ -16,7 +16,7 @@ def paths(number):
 def save_list(root, name, files, labels=(1, 2, 3)):
     column = np.array([[file] for file in files], dtype=object)
     marked = np.array([[file.removesuffix(".jpg")] for file in files], dtype=object)
-    labels = np.array([[label] for label in labels], dtype=np.uint8)
+    labels = np.array([[label] for label in labels])
     savemat(root / name, {"file_list": column, "annotation_list": marked, "labels": labels})
 
 
@@ -74,6 +74,28 @@ def test_more_labels_than_files_are_refused(dogs, refused):
     refused(dogs, "train_list.mat: 3 files, but 4 labels")
 
 
-def test_a_broken_annotation_is_refused(dogs, refused):
-    (dogs / "Annotation" / paths(10)[0].removesuffix(".jpg")).write_text("<annotation>")
-    refused(dogs, "n02085620_10: not a readable annotation")
+BOMB = '<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><a>&b;</a>'
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<annotation>", "not a readable annotation"),
+        (OBJECT.format("nan", 4, 20, 30).encode(), "expected a number, got 'nan'"),
+        (OBJECT.format(1, 2, 3, "").encode(), "expected a number, got ''"),
+        (b"<a>" * 200_000, "not a readable annotation"),
+        (b"<a>" + b" " * 2**20 + b"</a>", "bytes, more than 1,048,576"),
+        (BOMB.encode(), "not a readable annotation (it has a DOCTYPE)"),
+        (BOMB.encode("utf-16"), "not UTF-8"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_broken_annotation_is_refused(dogs, refused, content, words):
+    (dogs / "Annotation" / paths(10)[0].removesuffix(".jpg")).write_bytes(content)
+    refused(dogs, "n02085620_10: ", words)
+
+
+def test_a_class_number_without_end_is_refused(dogs, refused):
+    save_list(dogs, "train_list.mat", paths(10), (1, 2, 10**9))
+    save_list(dogs, "test_list.mat", paths(20), (1, 2, 10**9))
+    refused(dogs, "has class 1000000000, expected 1 to 100000")

@@ -1,6 +1,10 @@
+import os
+
 import pytest
 
-from macnn.data.layouts import open_data_set
+from macnn.data.layouts import find, open_data_set
+from macnn.data.layouts import manifest as module
+from macnn.errors import DataError
 
 ROWS = [
     ("a/1.jpg", "wren", "train"),
@@ -77,3 +81,50 @@ def test_a_broken_manifest_is_refused(manifest, refused, text, words):
 def test_two_manifests_are_refused(manifest, refused):
     (manifest.parent / "more.csv").write_bytes(manifest.read_bytes())
     refused(manifest.parent, "holds several manifests (birds.csv, more.csv)", "name one")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("path,label\n" + "a" * 200_000 + ",x\n", (":1: not a readable row (more than 20,000",)),
+        ('path,label\n"' + "a\n" * 50_000, ("not a readable row", "is a quotation mark missing?")),
+        ("path,label\n" + "a," * 100_000 + "\n", ("not a readable row (more than 20,000 char",)),
+        (",".join(f"c{k}" for k in range(100_000)), ("not a readable row (more than 20,000 char",)),
+        ("path,label\na.jpg,x\n\0\n", (":3: a line needs a path and a label",)),
+        ("path,label\na.jpg," + "x" * 501 + "\nb.jpg,y", ("a name of more than 500 characters",)),
+        ("path," * 9 + "label\na,b\n", (":2: a line needs a path and a label",)),
+        ("path,label,split\n" + "," * 20_000 + "\n", ("not a readable row (more than 20,000",)),
+    ],
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
+def test_a_manifest_that_no_spreadsheet_would_save_is_refused(manifest, refused, text, words):
+    manifest.write_text(text)
+    refused(manifest, *words, dataset="manifest")
+
+
+def test_numbers_without_end_are_text(manifest):
+    long = "9" * 480
+    manifest.write_text(f"path,label\na/1.jpg,{long}\na/2.jpg,\u0663\n")
+    assert open_data_set(manifest).class_names == (long, "\u0663")
+
+
+def test_more_images_than_a_data_set_has_are_refused(manifest, monkeypatch):
+    monkeypatch.setattr(module, "IMAGES", 3)
+    with pytest.raises(DataError, match=r"birds\.csv:6: more than 3 images"):
+        open_data_set(manifest)
+
+
+@pytest.mark.parametrize("kind", ["field", "quote", "pipe", "zero", "sparse", "loop", "nul"])
+def test_no_stray_csv_keeps_class_folders_from_being_recognised(tmp_path, write_images, kind):
+    write_images(tmp_path, ["wren/1.jpg", "robin/1.jpg"])
+    stray = tmp_path / "stray.csv"
+    if kind in ("zero", "loop"):
+        stray.symlink_to("/dev/zero" if kind == "zero" else stray)
+    elif kind == "pipe":
+        os.mkfifo(stray)
+    else:
+        stray.write_bytes({"field": b"a" * 200_000, "quote": b'"\n' * 99_999}.get(kind, b"\0"))
+    if kind == "sparse":
+        os.truncate(stray, 2 * 2**40)
+    assert find(tmp_path).layout.name == "folders"
+    assert len(open_data_set(tmp_path).samples) == 2

@@ -53,3 +53,9 @@ def test_a_class_that_is_no_number_from_one_is_refused(pets, refused):
 def test_a_short_line_is_refused(pets, refused):
     (pets / "annotations" / "trainval.txt").write_text("Abyssinian_100 1\n")
     refused(pets, "trainval.txt:1: expected 4 fields, got 'Abyssinian_100 1'")
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "\u0661", "1_0", "1.0"])
+def test_class_numbers_are_plain_and_not_too_long(pets, refused, text):
+    (pets / "annotations" / "trainval.txt").write_text(f"Abyssinian_100 {text} 1 1\n")
+    refused(pets, "image Abyssinian_100 has class '", "expected a number from 1")
