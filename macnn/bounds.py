@@ -1,7 +1,7 @@
 """How large what settings and files ask for may be: beyond all use, and within any memory."""
 
 IMAGE_SIZES = (16, 2048)  # side in pixels; one such image takes some 300 MB in `tiny`
-STREAM_SIZE = 1024  # side in pixels of the crops that a stream of the part CNN sees
+CROPPED = 2**22  # pixels that all streams of the part CNN see of a photograph together
 PARTS = 16
 CLASSES = 100_000
 HIDDEN = 16_384  # width of the channel-grouping layers

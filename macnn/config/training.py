@@ -163,7 +163,7 @@ class PartCNNSettings(Section):
         "run that found the parts.",
         source="paper: 224",
         ge=32,
-        le=bounds.STREAM_SIZE,
+        le=bounds.IMAGE_SIZES[1],
     )
     part_share: float = setting(
         96 / 448,

@@ -58,7 +58,7 @@ class PartRecogniser(Recogniser):
         super().__init__(network, network.spec.image_size)
         if isinstance(network, PartCNN):
             self.box_share = network.spec.part_share
-            self.pixels += network.spec.streams * network.spec.stream_size**2
+            self.pixels += network.spec.cropped
 
     def forward(self, images: Tensor) -> Recognition:
         """Classify images and box their parts."""

@@ -39,7 +39,7 @@ class PartCNNSpec(NetworkSpec):
     """
 
     locator_size: ImageSize
-    stream_size: Annotated[int, Field(ge=bounds.IMAGE_SIZES[0], le=bounds.STREAM_SIZE)]
+    stream_size: ImageSize
     part_share: Annotated[float, Field(gt=0, le=1)]
     object_threshold: Annotated[float, Field(gt=0, lt=1)]
     shared: bool
@@ -54,6 +54,11 @@ class PartCNNSpec(NetworkSpec):
             raise ValueError("its locator has no parts, or no classes")
         if self.image_size % self.locator_size:
             raise ValueError(f"{self.image_size} px are no multiple of {self.locator_size}")
+        if self.cropped > bounds.CROPPED:
+            raise ValueError(
+                f"{self.streams} streams of {self.stream_size} px see {self.cropped:,} pixels, "
+                f"more than {bounds.CROPPED:,}"
+            )
 
     @property
     def locator(self) -> NetworkSpec:
@@ -65,6 +70,11 @@ class PartCNNSpec(NetworkSpec):
     def streams(self) -> int:
         """Whole image, object, and every part."""
         return self.parts + 2
+
+    @property
+    def cropped(self) -> int:
+        """Pixels that all streams see together."""
+        return int(self.streams * self.stream_size**2)
 
 
 class PartCNN(nn.Module):

@@ -95,25 +95,21 @@ def optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
     return {f"{i}.{key}": value for i, values in state.items() for key, value in values.items()}
 
 
-def expected_tensors(optimiser: Optimizer, saved: Iterable[str]) -> dict[str, Tensor]:
-    """Tensors of the names, shapes and types that `optimiser_tensors` gives.
-
-    All of those parameters of which `saved` names any; the others have not been stepped yet.
-    """
-    stepped = {name.partition(".")[0] for name in saved}
+def expected_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
+    """Tensors of the names, shapes and types that `optimiser_tensors` gives after a step."""
     like: dict[str, Tensor] = {}
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     for i, parameter in enumerate(parameters):
-        if str(i) in stepped and isinstance(optimiser, Adam):
+        if isinstance(optimiser, Adam):
             like[f"{i}.step"] = torch.empty(())
             like |= {f"{i}.{key}": parameter for key in ("exp_avg", "exp_avg_sq")}
-        elif str(i) in stepped and optimiser.defaults["momentum"]:
+        elif optimiser.defaults["momentum"]:
             like[f"{i}.momentum_buffer"] = parameter
     return like
 
 
 def load_optimiser(optimiser: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Continue from `optimiser_tensors`, which must be as `expected_tensors`."""
+    """Continue from `optimiser_tensors`, which must be as `expected_tensors`, or none yet."""
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():

@@ -300,8 +300,8 @@ class Trainer(ABC):
     def _expected(self, position: Position, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of the names, shapes and types that a state at this position has.
 
-        What they do not decide, the saved ones say: how many processes there were, and which
-        parameters have been stepped.
+        What the position does not decide, the saved ones say: how many processes there were, and
+        which optimisers have stepped.
         """
         like: dict[str, Tensor] = {}
         if position.done:
@@ -309,8 +309,9 @@ class Trainer(ABC):
             names = self._tallied(position.phase)
             like |= {f"tally.{name}": shaped(count, 2, dtype=torch.float64) for name in names}
         for name, optimiser in self.optimisers.items():
-            own = expected_tensors(optimiser, _named(saved, name))
-            like |= {f"{name}.{key}": value for key, value in own.items()}
+            if _named(saved, name):
+                own = expected_tensors(optimiser)
+                like |= {f"{name}.{key}": value for key, value in own.items()}
         if self.average is not None:
             like |= {f"raw.{key}": value for key, value in self.network.state_dict().items()}
         return like

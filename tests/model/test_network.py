@@ -108,6 +108,7 @@ def test_no_field_of_a_description_holds_anything_unbearable(spec):
     ("change", "message"),
     [
         ({"image_size": 100}, "100 px are no multiple of 64"),
+        ({"stream_size": 2048}, "4 streams of 2048 px see 16,777,216 pixels, more than 4,194,304"),
         ({"parts": 0}, "no parts, or no classes"),
         ({"classes": 0}, "no parts, or no classes"),
     ],
