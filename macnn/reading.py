@@ -18,6 +18,7 @@ from macnn.text import shown
 T = TypeVar("T")
 
 JSON_BYTES = 16 * 2**20
+JSON_VALUES = 200_000  # of a document; each takes a thousand bytes when it does not fit
 LIST_BYTES = 512 * 2**20  # lists of images and lines of metrics
 
 
@@ -83,13 +84,21 @@ def read_json(
 
 
 def parse_json(
-    content: bytes, file: Path, form: type[T], error: type[MacnnError], *, hint: str | None = None
+    content: bytes,
+    file: Path,
+    form: type[T],
+    error: type[MacnnError],
+    *,
+    values: int = JSON_VALUES,
+    hint: str | None = None,
 ) -> T:
     """The value of the type `form` that `content`, read from `file`, stands for.
 
     Raises:
-        MacnnError: of kind `error`: it is no JSON, or not of this form.
+        MacnnError: of kind `error`: it is no JSON, not of this form, or holds too many values.
     """
+    if content.count(b",") > values:
+        raise error(f"{shown(file)}: more than {values:,} values", hint=hint)
     try:
         parsed: T = TypeAdapter(form).validate_json(content, strict=True)
     except ValidationError as problem:

@@ -11,7 +11,7 @@ from macnn.errors import MacnnError
 from macnn.reading import read_bytes, why
 from macnn.text import shown
 
-TENSOR_BYTES = 64 * 2**30
+TENSOR_BYTES = 4 * 2**30
 
 
 def read_tensors(

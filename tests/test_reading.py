@@ -68,6 +68,12 @@ def test_json_of_another_form_is_one_line(file, content):
     assert len(str(raised.value)) < 500
 
 
+def test_json_of_too_many_values_is_refused_before_it_is_parsed(file):
+    file.write_bytes(b"[" + b"0," * 200_001 + b"0]")
+    with pytest.raises(CheckpointError, match="more than 200,000 values"):
+        read_json(file, Form, CheckpointError)
+
+
 def test_json_is_read_as_its_form(file):
     @dataclass(frozen=True)
     class Point:

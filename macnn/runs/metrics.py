@@ -10,7 +10,7 @@ from macnn.evaluation.ranges import Count, Figure, Name
 from macnn.reading import misfit, read_bytes
 from macnn.text import shown
 
-METRICS_BYTES, LINE_BYTES = 32 * 2**20, 64 * 2**10
+METRICS_BYTES, LINE_BYTES, VALUES = 32 * 2**20, 64 * 2**10, 1_000_000
 ASIDE = "put it elsewhere to go on without it"
 
 
@@ -36,6 +36,8 @@ def read_metrics(file: Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
     content = read_bytes(file, DataError, limit=METRICS_BYTES, hint=ASIDE)
+    if content.count(b",") > VALUES:
+        raise DataError(f"{shown(file)}: more than {VALUES:,} values", hint=ASIDE)
     return [_read(line, f"{shown(file)}:{i}") for i, line in enumerate(content.splitlines(), 1)]
 
 
