@@ -21,6 +21,7 @@ BASELINE = Annotated[
 @takes_settings(
     "data.root",
     "data.dataset",
+    "data.allow_links",
     "data.cache",
     "data.skip_bad_images",
     "data.batch_size",
