@@ -95,7 +95,12 @@ def test_the_difference_to_the_baseline_is_paired_over_images(figures, tmp_path)
             report.mkdir(parents=True)
             labels = torch.zeros(4, dtype=torch.int64)
             joint = torch.tensor([[1.0, 0.0] if hit else [0.0, 1.0] for hit in hits])
-            tensors = {"samples": torch.arange(4), "labels": labels, "joint": joint}
+            tensors = {
+                "samples": torch.arange(4),
+                "labels": labels,
+                "logits": joint[:, None].clone(),
+                "joint": joint,
+            }
             save_file(tensors, report / "predictions-test.safetensors")
     found = figures.difference([tmp_path / "0", tmp_path / "1"])
     assert found == {"mean": 0.25, "standard_error": pytest.approx(0.25)}  # only image 2 differs
