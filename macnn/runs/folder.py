@@ -117,11 +117,12 @@ class RunFolder:
             return
         self._aside = temporary_path(self.path, before.run)
         self._aside.mkdir()
-        write_bytes(self._aside / STATUS, read_bytes(self.path / STATUS, CheckpointError))
+        for name in (STATUS, ENVIRONMENT):
+            write_bytes(self._aside / name, read_bytes(self.path / name, CheckpointError))
         self._status("running")
         left = [entry for entry in temporaries(self.path, before.run) if entry != self._aside]
-        files = [name for name in own_files(self.path) if name != STATUS]
-        move_files([*files, *(entry.name for entry in (*kept, *left))], self.path, self._aside)
+        names = [*self._own_files(), *(entry.name for entry in (*kept, *left))]
+        move_files(names, self.path, self._aside)
 
     def _go_on(self, resume: Checkpoint) -> None:
         """Delete what a killed process was writing, and what is later than the checkpoint."""
@@ -170,9 +171,12 @@ class RunFolder:
         discard_tree(aside)
 
     def _discard_own(self) -> None:
-        for name in own_files(self.path):
-            if name != STATUS:
-                discard_files((self.path / name).parent, [Path(name).name])
+        for name in self._own_files():
+            discard_files((self.path / name).parent, [Path(name).name])
+
+    def _own_files(self) -> list[str]:
+        """All but what tells the folder from others, which is only ever replaced."""
+        return [name for name in own_files(self.path) if name not in (STATUS, ENVIRONMENT)]
 
     @contextmanager
     def _writing(self, what: Path) -> Iterator[None]:

@@ -54,8 +54,7 @@ def _agrees(folder: Path, status: Status) -> bool:
             return marked in (status.run, status.replaces)
         except MacnnError:
             return False
-    others = set(folder.iterdir()) - {folder / STATUS, *temporaries(folder)}
-    return status.replaces is not None or not others
+    return not set(folder.iterdir()) - {folder / STATUS, *temporaries(folder)}
 
 
 def machine(run: str) -> str:
