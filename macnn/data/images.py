@@ -37,6 +37,9 @@ _TURNS: dict[int, Callable[[Tensor], Tensor]] = {  # by the EXIF tag Orientation
     8: lambda pixels: pixels.rot90(1, (1, 2)),
 }
 
+# Larger blocks than malloc keeps: freed, they go back to the system, whatever thread had them.
+Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
+
 Admit = Callable[[int], None]
 """Called with a number of bytes before they are taken; may wait until there is room."""
 

@@ -1,7 +1,10 @@
+import subprocess
+import sys
 from threading import Lock
 from time import sleep
 
 import pytest
+from PIL import Image
 
 from macnn.data import threads
 from macnn.data.threads import mapped
@@ -55,3 +58,29 @@ def test_an_error_and_an_early_end_let_no_thread_wait_for_ever(held):
     results = mapped(work, [900] * 60)
     assert next(results) == 900
     results.close()
+
+
+MEASURE = """
+import os, resource, sys
+from pathlib import Path
+os.cpu_count = lambda: 12
+from macnn.data import threads
+from macnn.data.images import decode
+threads.BUDGET = 2**28
+
+def shape(file, admit):
+    return tuple(decode(file, admit).shape)
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert set(threads.mapped(shape, [Path(sys.argv[1])] * 24)) == {(3, 5000, 5000)}
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def test_large_pictures_on_many_threads_take_bounded_memory(tmp_path):
+    Image.new("1", (5000, 5000)).save(tmp_path / "large.png")  # 175 MB when decoded
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, tmp_path / "large.png"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert float(done.stdout) < 700
