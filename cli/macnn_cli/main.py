@@ -1,5 +1,6 @@
 """The `macnn` command: the commands, and the exit code of whatever goes wrong."""
 
+import errno
 import sys
 from typing import Annotated
 
@@ -87,6 +88,11 @@ def run() -> None:
         # Without arguments the help has been shown, and there is nothing to say.
         if said := error.format_message():  # type: ignore[attr-defined]
             complain(said)
+        code = USAGE
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        complain(f"{error.filename}: the name is too long")
         code = USAGE
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, warnings only.")]
 OVERWRITE = Annotated[
-    bool, typer.Option("--overwrite", help="Replace the run that the folder holds; other files stay.")
+    bool,
+    typer.Option("--overwrite", help="Replace the run in the folder; other files stay."),
 ]
 AUTO = "auto"  # without a checkpoint there is nothing to lose: the run begins again
 RESUME = Annotated[

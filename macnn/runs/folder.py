@@ -64,7 +64,7 @@ class RunFolder:
             class_names: of the data.
             overwrite: replace the run that the folder holds. Its files are set aside, and deleted
                 at the first checkpoint of this one; files of others stay.
-            resume: its checkpoint to go on from; what came later is deleted.
+            resume: its checkpoint to go on from; `rewind` deletes what came later.
 
         Raises:
             UsageError: `check_output` refuses the folder.
@@ -125,16 +125,26 @@ class RunFolder:
         move_files(names, self.path, self._aside)
 
     def _go_on(self, resume: Checkpoint) -> None:
-        """Delete what a killed process was writing, and what is later than the checkpoint."""
+        """Delete what a killed process was writing."""
         self.run_id = resume.run_id
         status = read_status(self.path)
         for owner in filter(None, (resume.run_id, status.replaces if status else None)):
             for folder in (self.path, self.checkpoints, self.report):
                 clear_leftovers(folder, owner)
-        rewind(resume)
-        if self._metrics.exists():
-            cut(self._metrics, resume.progress.metrics_bytes if resume.progress else 0)
-            self.metrics()  # damaged, they would stop the run when it is done
+
+    def rewind(self, resume: Checkpoint) -> None:
+        """Delete what is later than the checkpoint, once the run is sure to go on from it.
+
+        Raises:
+            DataError: metrics.jsonl is damaged, which would stop the run when it is done.
+            DiskError: the folder cannot be written.
+        """
+        if self.writes:
+            with self._writing(self.path):
+                rewind(resume)
+                if self._metrics.exists():
+                    cut(self._metrics, resume.progress.metrics_bytes if resume.progress else 0)
+            self.metrics()
 
     def settle(self) -> None:
         """Delete what was set aside: this run has a checkpoint now."""

@@ -10,7 +10,8 @@ from macnn.text import shown
 
 OF_THE_MACHINE = frozenset(
     {
-        *("data.root", "data.cache", "data.workers", "data.allow_links", "model.weights"),
+        *("data.root", "data.cache", "data.workers", "data.allow_links"),
+        *("data.batch_size", "model.weights"),
         *("train.feature_cache", "train.cache_budget", "run.output", "run.device", "run.threads"),
         *("run.compile", "run.kernels", "run.process_timeout", "run.tensorboard"),
     }

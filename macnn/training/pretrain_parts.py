@@ -70,6 +70,8 @@ def _run(
     ) as folder:
         if folder.writes:
             note_images(output, images, owner=folder.run_id)
+        if resume is not None:
+            folder.rewind(resume)
         saver = Saver(folder, settings, images.class_names, resume)
 
         def write() -> Path:

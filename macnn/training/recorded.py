@@ -8,6 +8,7 @@ from typing import Any
 from macnn import world
 from macnn.config import Settings
 from macnn.data.samples import ImageSet
+from macnn.errors import CheckpointError
 from macnn.evaluation.evaluate import evaluate
 from macnn.events import Event, Listener, Metrics, Notice
 from macnn.model import Model
@@ -21,6 +22,7 @@ from macnn.runs.session import stopped_error
 from macnn.runs.setup import open_loader
 from macnn.runs.tensorboard import tensorboard
 from macnn.stop import Stopped
+from macnn.text import shown
 from macnn.training.trainer import Trainer
 
 
@@ -110,6 +112,12 @@ def run_recorded(
         trainer = build(Hooks(heard, after_step, validate, folder.scratch))
         if resume is not None and resume.progress is not None:
             trainer.load(resume.tensors("trainer"), resume.progress.trainer, resume.folder)
+            if trainer.position.step != resume.step:
+                raise CheckpointError(
+                    f"{shown(resume.folder)}: damaged, a training state of step "
+                    f"{trainer.position.step}"
+                )
+            folder.rewind(resume)
         listen(Notice("info", _announcement(settings, trainer)))
         try:
             trainer.run()

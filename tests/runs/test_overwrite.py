@@ -121,10 +121,21 @@ def test_going_on_deletes_later_checkpoints_of_the_run_and_nothing_else(run):
     folder.record(Metrics("convolution", 2, {"cls": 0.25}))
     save(folder, 9)
     (run / "checkpoints" / "step-9" / "mine").touch()
-    run_folder(run, resume=first)
+    run_folder(run, resume=first).rewind(first)
     assert {name: (run / name).read_text() for name in FOREIGN} == {name: name for name in FOREIGN}
     assert [f.name for f in (run / "checkpoints" / "step-9").iterdir()] == ["mine"]
     assert (run / "metrics.jsonl").read_text().count("\n") == 1
+
+
+def test_going_on_deletes_nothing_before_it_is_sure_to_go_on(run):
+    first = read_checkpoint(run)
+    folder = run_folder(run, resume=first)
+    folder.record(Metrics("convolution", 2, {"cls": 0.25}))
+    save(folder, 9)
+    before = content(run)
+    run_folder(run, resume=first)
+    kept = {name for name in before if name.startswith(("checkpoints/", "metrics"))}
+    assert {name: content(run)[name] for name in kept} == {name: before[name] for name in kept}
 
 
 @pytest.mark.parametrize(
