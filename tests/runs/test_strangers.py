@@ -222,7 +222,7 @@ def stopped(birds, tmp_path, macnn):
     return output
 
 
-@pytest.mark.parametrize("place", [".", "checkpoints", "status.json"])
+@pytest.mark.parametrize("place", [".", "status.json"])
 def test_going_on_with_a_run_that_others_may_write_warns(macnn, stopped, place):
     (stopped / place).chmod(0o777 if (stopped / place).is_dir() else 0o666)
     code, _, err = macnn("train", "--resume", stopped, "-q")
