@@ -147,7 +147,7 @@ def test_settings_that_contradict_the_checkpoint(macnn, birds, tmp_path):
 
 
 def test_a_name_that_is_too_long(macnn):
-    code, out, err = macnn("predict", "x.jpg", "--checkpoint", "x" * 300)
+    code, out, err = macnn("eval", "--checkpoint", "x" * 300)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     code, out, err = macnn("train", "--resume", "x" * 5000)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
