@@ -1,7 +1,7 @@
 """MA-CNN as one would write it in PyTorch: loops over parts, broadcasts over channels.
 
-The formulas are those of PAPER.md, in the dtype of the inputs. The operators are measured against
-these functions, and tested to compute the same.
+Formulas: docs/paper.md, Channel clustering to Losses; in the dtype of the inputs. The operators are
+measured against these functions, and tested to compute the same.
 """
 
 import torch

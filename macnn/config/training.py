@@ -32,7 +32,7 @@ class PretrainSettings(Section):
 
 
 class TrainSettings(Section):
-    """Alternating optimisation (PAPER.md 7)."""
+    """Alternating optimisation (docs/paper.md, Alternating optimisation)."""
 
     rounds: int = setting(24, "--rounds", "Alternations at most.", ge=1, le=100_000)
     epochs: int = setting(
@@ -151,7 +151,7 @@ class TrainSettings(Section):
 
 
 class PartCNNSettings(Section):
-    """Joint recognition on part crops (PAPER.md 8)."""
+    """Training on part crops (docs/paper.md, Joint recognition)."""
 
     epochs: int = setting(
         8, "--stream-epochs", "Epochs over the training images.", ge=1, le=100_000

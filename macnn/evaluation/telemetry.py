@@ -20,10 +20,10 @@ class TelemetryFigures:
 
     Attributes:
         images: Number of images.
-        distance: Dis (PAPER.md 6) in squared cells.
+        distance: Dis in squared cells (docs/paper.md, Losses (12)).
         distance_fraction: Dis in units of the map's longer side, squared.
-        diversity: Div (PAPER.md 6), margin included: overlap with the strongest other map, less
-            the margin.
+        diversity: Div, margin included: overlap with the strongest other map, less the margin
+            (docs/paper.md, Losses (13)).
         entropy: Entropy of each map, in nats.
         relative_entropy: Entropy as a share of log(H W), that of a uniform map.
         peak_distance: Distance between the peaks of two parts, mean over pairs, in units of the

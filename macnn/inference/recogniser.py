@@ -13,8 +13,8 @@ from macnn.runs.networks import load_model
 from macnn.text import shown
 
 BOX_SHARE = 96 / 448
-"""Side of a part box over that of the network input: the paper's part crops (PAPER.md 8). The part
-CNN says its own."""
+"""Side of a part box over that of the network input: the paper's part crops (docs/paper.md,
+Joint recognition). The part CNN says its own."""
 
 
 class Recognition(NamedTuple):

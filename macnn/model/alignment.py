@@ -58,7 +58,7 @@ class CellGrid:
 def part_centres(attention: Tensor) -> Tensor:
     """Where each part is, finer than a cell: the centre of mass of the 3 x 3 cells about the peak.
 
-    The paper takes the peak itself (PAPER.md 8); docs/parts.md has what the difference is.
+    The paper takes the peak itself (docs/paper.md, Where we differ from the paper, and why).
 
     Args:
         attention: (n, N, H, W) float32 maps, each summing to 1. Of equal peaks the first counts.

@@ -1,4 +1,4 @@
-"""One linear classifier per part (PAPER.md 5)."""
+"""One linear classifier per part (docs/paper.md, Part classification)."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Where the streams of the part CNN look, and cutting it out (PAPER.md 8).
+"""Where the streams of the part CNN look, and cutting it out (docs/paper.md, Joint recognition).
 
 A box is (left, top, right, bottom) in pixels of the photograph, its edges between pixels or not.
 """

@@ -1,4 +1,4 @@
-"""Channel-grouping layers: the N networks d_i = f_i(F) (PAPER.md 2)."""
+"""The N networks d_i = f_i(F) (docs/paper.md, Channel-grouping layers)."""
 
 import math
 

@@ -1,4 +1,7 @@
-"""The whole network: backbone, channel grouping, part attention, classifiers (PAPER.md 1-5)."""
+"""Backbone, channel grouping, part attention, classifiers.
+
+See docs/paper.md, Channel-grouping layers to Part classification.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple

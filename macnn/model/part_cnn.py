@@ -1,4 +1,4 @@
-"""Joint recognition: one stream per crop, one classifier on all of them (PAPER.md 8)."""
+"""One stream per crop, one classifier on all of them (docs/paper.md, Joint recognition)."""
 
 from collections.abc import Sequence
 from copy import deepcopy

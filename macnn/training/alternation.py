@@ -1,4 +1,4 @@
-"""Alternating optimisation (PAPER.md 7).
+"""Grouping and features, in turn (docs/paper.md, Alternating optimisation).
 
 A round is a grouping phase, in which the convolutions are fixed and the grouping layers follow
 L_cng, a convolution phase, in which the grouping layers are fixed and convolutions and classifiers

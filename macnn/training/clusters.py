@@ -1,4 +1,6 @@
-"""From the Gram matrix of peak trajectories to the channels of each part (PAPER.md 1).
+"""From the Gram matrix of peak trajectories to the channels of each part.
+
+See docs/paper.md, Channel clustering.
 
 The paper clusters all channels. Many channels follow no part: they fire on the background or on
 many things, and blur the response of the cluster they happen to fall into. So each part is formed

@@ -1,4 +1,6 @@
-"""Part pre-training (PAPER.md 1 and 2): cluster the channels, fit the grouping layers to them.
+"""Part pre-training: cluster the channels, fit the grouping layers to them.
+
+See docs/paper.md, Channel clustering to Channel-grouping layers.
 
 The training images are streamed once. What is kept of them does not grow with their number: the
 C x C Gram matrix, counts per channel, and the pooled features of about `FIT_IMAGES` images.

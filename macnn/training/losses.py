@@ -1,4 +1,4 @@
-"""The two objectives that training alternates between (PAPER.md 6)."""
+"""The two objectives that training alternates between (docs/paper.md, Losses)."""
 
 from typing import NamedTuple
 
@@ -35,8 +35,9 @@ def grouping_objective(attention: Tensor, settings: TrainSettings) -> GroupingOb
 def anchor_loss(attention: Tensor, anchors: Tensor) -> Tensor:
     """Mean squared distance of attention to where it was anchored, as a fraction of the map.
 
-    `Dis` of PAPER.md 6 around given points instead of the current peaks, so that a peak cannot
-    wander. An anchor outside the map, cropped away by augmentation, costs nothing.
+    `Dis` around given points instead of the current peaks, so that a peak cannot wander
+    (docs/paper.md, Losses (14)). An anchor outside the map, cropped away by augmentation, costs
+    nothing.
 
     Args:
         attention: (B, N, H, W) maps, each summing to 1.

@@ -69,6 +69,13 @@ def test_a_citation_that_leads_nowhere_is_noticed(text):
     assert len(wrong_citations(text)) == 1
 
 
+def test_nothing_cites_a_page_that_is_not_in_the_repository():
+    for folder in ("macnn", "kernels", "cli"):
+        for file in (ROOT / folder).rglob("*"):
+            if file.suffix in (".py", ".toml", ".md"):
+                assert "PAPER.md" not in file.read_text(encoding="utf-8"), file
+
+
 def test_formulas_are_numbered_in_order():
     numbers = [int(number) for section in SECTIONS.values() for number in section]
     assert numbers == list(range(1, len(numbers) + 1))
