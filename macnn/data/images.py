@@ -1,5 +1,6 @@
 """Decoding image files that nobody vouches for, in bounded memory and time."""
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ MAX_SCANS = 100  # of a JPEG; each may be a few bytes, and goes over all pixels
 FORMATS = ("PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # and JPEG
 SMALLER = "resize it first"
 LEAVE_OUT = "'macnn data check' finds all such images, --skip-bad-images leaves them out"
+
+# Else Python prints what Pillow logs; that a picture does not decode is said by whoever reads it.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _PIXEL_BYTES = 8  # that decoding a pixel takes
 _STRIP = 2**22  # pixels that are converted at once

@@ -9,7 +9,7 @@ from torch import Tensor
 from macnn import world
 from macnn.data.loaders import Loader, frame, unframe
 from macnn.data.samples import ImageSet
-from macnn.errors import DataError
+from macnn.errors import DataError, NonFiniteError
 from macnn.evaluation.localisation import (
     Landmarks,
     Localisation,
@@ -22,6 +22,7 @@ from macnn.evaluation.telemetry import Telemetry, TelemetryFigures
 from macnn.events import Listener, track
 from macnn.model import Model
 from macnn.model.alignment import part_centres
+from macnn.text import shown
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,13 @@ def predict(
             telemetry.update(output.attention)
             maps = output.attention.float().cpu()
             attention.append(maps.half())
-            centres.append(unframe(network.grid.to_pixels(part_centres(maps)), batch.frames))
+            found = unframe(network.grid.to_pixels(part_centres(maps)), batch.frames)
+            if not found.isfinite().all():
+                raise NonFiniteError(
+                    f"{shown(images.root)}: the network's maps are not finite",
+                    hint="use an earlier checkpoint",
+                )
+            centres.append(found)
             framed = frame(keypoints[batch.samples], batch.frames)
             owners.append(keypoint_owners(maps, network.grid.to_fractions(framed)))
     order = torch.cat(world.rows(torch.cat(samples))).argsort()

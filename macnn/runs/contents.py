@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from macnn.errors import DiskError
+from macnn.errors import DiskError, UsageError
 from macnn.text import shown
 
 METRICS = "metrics.jsonl"
@@ -85,6 +85,20 @@ def refuse_links(run: Path) -> None:
             f"{shown(run / METRICS)}: has a second name elsewhere, and is written in place",
             hint="copy the folder, and go on in the copy",
         )
+
+
+def refuse_others_in_checkpoints(run: Path) -> None:
+    """Check that every step-N can be deleted and written again.
+
+    Raises:
+        UsageError: one holds a file of somebody's.
+    """
+    for folder in step_folders(run / "checkpoints"):
+        if others := {entry.name for entry in folder.iterdir()} - _CHECKPOINT:
+            raise UsageError(
+                f"{shown(folder)}: holds other files ({shown(min(others))})",
+                hint="move them away",
+            )
 
 
 def _matching(folder: Path, pattern: re.Pattern[str]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Any
 from macnn import world
 from macnn.config import Settings
 from macnn.config.write import to_toml
-from macnn.errors import CheckpointError, DiskError, MacnnError, PreemptedError, UsageError
+from macnn.errors import CheckpointError, DiskError, PreemptedError, UsageError
 from macnn.events import Event, Metrics
 from macnn.files import (
     append_text,
@@ -31,9 +31,15 @@ from macnn.files import (
     write_json,
     write_text,
 )
-from macnn.reading import read_bytes, read_json
+from macnn.reading import read_bytes
 from macnn.runs.checkpoint import Checkpoint, rewind
-from macnn.runs.contents import METRICS, own_files, refuse_links, step_folders
+from macnn.runs.contents import (
+    METRICS,
+    own_files,
+    refuse_links,
+    refuse_others_in_checkpoints,
+    step_folders,
+)
 from macnn.runs.environment import environment
 from macnn.runs.identity import ENVIRONMENT, STATUS, State, machine, read_status
 from macnn.runs.metrics import read_metrics
@@ -67,7 +73,7 @@ class RunFolder:
             resume: its checkpoint to go on from; `rewind` deletes what came later.
 
         Raises:
-            UsageError: `check_output` refuses the folder.
+            UsageError: `check_output` refuses the folder, or a checkpoint's holds other files.
             DiskError: it cannot be written, or a link in it leads elsewhere.
         """
         self.path = path
@@ -80,6 +86,7 @@ class RunFolder:
             if resume is None:
                 check_output(path, overwrite)
             refuse_links(path)
+            refuse_others_in_checkpoints(path)
             with self._writing(path):
                 if resume is None:
                     self._begin()
@@ -266,17 +273,6 @@ class RunFolder:
 
 def _cell(value: object) -> object:
     return csv_cell(value) if isinstance(value, str) else value
-
-
-def finished_summary(path: Path) -> dict[str, Any] | None:
-    """The summary of a run that is done, else None."""
-    status = read_status(path)
-    if status is None or status.state != "done":
-        return None
-    try:
-        return read_json(path / "summary.json", dict[str, Any], CheckpointError)
-    except MacnnError:
-        return None
 
 
 def check_output(path: Path | None, overwrite: bool) -> Path:

@@ -12,8 +12,7 @@ from macnn.errors import CheckpointError, UsageError
 from macnn.events import Listener, Notice
 from macnn.runs.checkpoint import Checkpoint, Kind, read_checkpoint
 from macnn.runs.contents import step_folders
-from macnn.runs.folder import finished_summary
-from macnn.runs.identity import STATUS
+from macnn.runs.identity import STATUS, read_status
 from macnn.text import shown
 
 AUTO = "auto"
@@ -42,7 +41,8 @@ def find_resume(wanted: str | None, output: Path | None, *kinds: Kind) -> Checkp
         if not step_folders(output / "checkpoints"):
             return None
     found = read_checkpoint(output if wanted == AUTO and output else Path(wanted), *kinds)
-    if finished_summary(found.run) is None and found.progress is None:
+    status = read_status(found.run)
+    if found.progress is None and not (status and status.state == "done"):
         if wanted == AUTO:  # killed between its last checkpoint and its end
             return None
         raise CheckpointError(f"{shown(found.folder)}: holds no training to go on with")

@@ -4,19 +4,21 @@ from pathlib import Path
 from typing import Any
 
 from macnn.config import Settings
-from macnn.errors import UsageError
+from macnn.errors import CheckpointError, UsageError
 from macnn.evaluation.pictures import draw_parts
 from macnn.events import Listener
 from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
-from macnn.runs.folder import RunFolder, check_output, finished_summary
+from macnn.runs.folder import RunFolder, check_output
 from macnn.runs.images import check_same_images, note_images
 from macnn.runs.networks import fill, new_network
 from macnn.runs.resume import warn_if_others_may_write
 from macnn.runs.saver import Saver
 from macnn.runs.session import session, stopped_error
 from macnn.runs.setup import open_images, open_loader, place, prepare
+from macnn.runs.summaries import PartsSummary, finished_summary
 from macnn.stop import Stopped
+from macnn.text import shown
 from macnn.training.clusters import DEAD
 from macnn.training.discovery import PartDiscovery, Survey, form_parts, survey_images
 
@@ -47,7 +49,7 @@ def run(
 def _run(
     settings: Settings, resume: Checkpoint | None, *, overwrite: bool, listen: Listener
 ) -> dict[str, Any]:
-    if resume is not None and (done := finished_summary(resume.run)) is not None:
+    if resume is not None and (done := finished_summary(resume.run, PartsSummary)):
         return done
     output = resume.run if resume else check_output(settings.run.output, overwrite)
     if resume is not None:
@@ -62,7 +64,10 @@ def _run(
     if resume is not None:
         check_same_images(output, images)
         fill(network, resume)
-        assert resume.progress is not None, "found parts are no place to go on from"
+        if resume.progress is None:  # it is done, but does not say so any more
+            raise CheckpointError(
+                f"{shown(output / 'summary.json')}: damaged", hint="find the parts again"
+            )
         survey.load(resume.tensors("trainer"), resume.progress.trainer, resume.folder)
 
     with RunFolder(

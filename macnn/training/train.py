@@ -8,11 +8,12 @@ from macnn.errors import UsageError
 from macnn.events import Listener
 from macnn.model import Network
 from macnn.runs.checkpoint import Checkpoint
-from macnn.runs.folder import check_output, finished_summary
+from macnn.runs.folder import check_output
 from macnn.runs.networks import continue_network, load_network, new_network
 from macnn.runs.resume import warn_if_others_may_write
 from macnn.runs.session import session
 from macnn.runs.setup import open_images, open_loader, place, prepare
+from macnn.runs.summaries import AlternationSummary, finished_summary
 from macnn.training.alternation import Alternation
 from macnn.training.recorded import Hooks, run_recorded
 
@@ -50,7 +51,7 @@ def _run(
     overwrite: bool,
     listen: Listener,
 ) -> dict[str, Any]:
-    if resume is not None and (done := finished_summary(resume.run)) is not None:
+    if resume is not None and (done := finished_summary(resume.run, AlternationSummary)):
         return done
     output = resume.run if resume else check_output(settings.run.output, overwrite)
     if init is not None:

@@ -6,11 +6,12 @@ from macnn.config import Settings
 from macnn.errors import UsageError
 from macnn.events import Listener
 from macnn.runs.checkpoint import Checkpoint
-from macnn.runs.folder import check_output, finished_summary
+from macnn.runs.folder import check_output
 from macnn.runs.networks import load_part_cnn, new_part_cnn
 from macnn.runs.resume import warn_if_others_may_write
 from macnn.runs.session import session
 from macnn.runs.setup import check_classes, open_images, open_loader, place, prepare
+from macnn.runs.summaries import TrainingSummary, finished_summary
 from macnn.training.part_cnn import StreamTraining
 from macnn.training.recorded import Hooks, run_recorded
 
@@ -48,7 +49,7 @@ def _run(
     overwrite: bool,
     listen: Listener,
 ) -> dict[str, Any]:
-    if resume is not None and (done := finished_summary(resume.run)) is not None:
+    if resume is not None and (done := finished_summary(resume.run, TrainingSummary)):
         return done
     output = resume.run if resume else check_output(settings.run.output, overwrite)
     if init is not None:

@@ -120,11 +120,19 @@ def test_going_on_deletes_later_checkpoints_of_the_run_and_nothing_else(run):
     folder = run_folder(run, resume=first)
     folder.record(Metrics("convolution", 2, {"cls": 0.25}))
     save(folder, 9)
-    (run / "checkpoints" / "step-9" / "mine").touch()
     run_folder(run, resume=first).rewind(first)
     assert {name: (run / name).read_text() for name in FOREIGN} == {name: name for name in FOREIGN}
-    assert [f.name for f in (run / "checkpoints" / "step-9").iterdir()] == ["mine"]
+    assert not (run / "checkpoints" / "step-9").exists()
     assert (run / "metrics.jsonl").read_text().count("\n") == 1
+
+
+def test_a_file_among_those_of_a_checkpoint_is_named_before_anything_happens(run):
+    (run / "checkpoints" / "step-5" / "mine").touch()
+    before = content(run)
+    for how in ({"resume": read_checkpoint(run)}, {"overwrite": True}):
+        with pytest.raises(UsageError, match=r"step-5: holds other files \(mine\); move them away"):
+            run_folder(run, **how)
+    assert content(run) == before
 
 
 def test_going_on_deletes_nothing_before_it_is_sure_to_go_on(run):
