@@ -88,13 +88,14 @@ def refuse_links(run: Path) -> None:
 
 
 def refuse_others_in_checkpoints(run: Path) -> None:
-    """Check that every step-N can be deleted and written again.
+    """Check that every checkpoint can be deleted whole, for its step to be written again.
 
     Raises:
         UsageError: one holds a file of somebody's.
     """
     for folder in step_folders(run / "checkpoints"):
-        if others := {entry.name for entry in folder.iterdir()} - _CHECKPOINT:
+        others = {entry.name for entry in folder.iterdir()} - _CHECKPOINT
+        if others and checkpoint_files(folder):
             raise UsageError(
                 f"{shown(folder)}: holds other files ({shown(min(others))})",
                 hint="move them away",
