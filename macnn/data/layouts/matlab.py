@@ -1,7 +1,8 @@
 """Reading MATLAB files of versions 5 to 7: texts and numbers, also in cells and structs.
 
 Every size that such a file names is checked against the bytes that are there before anything is
-made of it, and every value on its way out. Format: "MAT-File Format", MathWorks, level 5.
+made of it, and every value on its way out; SciPy's reader inflates whatever it is given, and gives
+objects of any kind. Format: "MAT-File Format", MathWorks, level 5.
 """
 
 import math
