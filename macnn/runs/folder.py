@@ -41,7 +41,7 @@ from macnn.runs.contents import (
     step_folders,
 )
 from macnn.runs.environment import environment
-from macnn.runs.identity import ENVIRONMENT, STATUS, State, machine, read_status
+from macnn.runs.identity import ENVIRONMENT, STATUS, State, Status, machine, read_status
 from macnn.runs.metrics import read_metrics
 from macnn.stop import Stopped
 from macnn.text import csv_cell, shown
@@ -115,12 +115,12 @@ class RunFolder:
             discard_files(self.path, leftovers)
             return
         self._replaces = before.run
+        self._clear_leftovers(before, self.checkpoints, self.report)
         kept = temporaries(self.path, before.replaces) if before.replaces else []
         if not any(entry.is_dir() for entry in kept) and not step_folders(self.checkpoints):
             self._status("running")  # nothing to lose
             self._discard_own()
-            for owner in filter(None, (before.run, before.replaces)):
-                clear_leftovers(self.path, owner)
+            self._clear_leftovers(before, self.path)
             return
         self._aside = temporary_path(self.path, before.run)
         self._aside.mkdir()
@@ -134,9 +134,12 @@ class RunFolder:
     def _go_on(self, resume: Checkpoint) -> None:
         """Delete what a killed process was writing."""
         self.run_id = resume.run_id
-        status = read_status(self.path)
-        for owner in filter(None, (resume.run_id, status.replaces if status else None)):
-            for folder in (self.path, self.checkpoints, self.report):
+        if status := read_status(self.path):
+            self._clear_leftovers(status, self.path, self.checkpoints, self.report)
+
+    def _clear_leftovers(self, status: Status, *folders: Path) -> None:
+        for owner in filter(None, (status.run, status.replaces)):
+            for folder in folders:
                 clear_leftovers(folder, owner)
 
     def rewind(self, resume: Checkpoint) -> None:

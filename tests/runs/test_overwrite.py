@@ -7,6 +7,7 @@ import pytest
 from macnn.config import Settings
 from macnn.errors import DiskError, UsageError
 from macnn.events import Metrics
+from macnn.files import temporary_path
 from macnn.model import NetworkSpec
 from macnn.runs import folder as module
 from macnn.runs.checkpoint import Progress, read_checkpoint, write_checkpoint
@@ -113,6 +114,18 @@ def test_killed_while_it_takes_over_a_folder_nothing_is_lost_and_the_next_start_
     assert old <= set(content(run).values())
     save(folder, 1)
     assert set(content(run)) == set(own_files(run)) | set(FOREIGN)
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_what_a_killed_run_was_writing_is_gone_when_another_takes_its_place(tmp_path, saved):
+    killed = run_folder(tmp_path / "run")
+    if saved:
+        save(killed, 5)
+    for folder in (killed.path, killed.checkpoints, killed.report):
+        temporary_path(folder, killed.run_id).mkdir(parents=True)
+    folder = run_folder(killed.path, overwrite=True)
+    save(folder, 1)
+    assert not list(killed.path.rglob(".macnn-*"))
 
 
 def test_going_on_deletes_later_checkpoints_of_the_run_and_nothing_else(run):
