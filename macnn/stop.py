@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from macnn import world
+from macnn import distributed
 
 _received: list[int] = []
 
@@ -40,7 +40,7 @@ def check() -> None:
     Raises:
         Stopped: any of the processes was asked to stop.
     """
-    if world.anyone(asked()):
+    if distributed.any_process(asked()):
         raise Stopped(_received[0] if _received else signal.SIGTERM)
 
 

@@ -187,7 +187,7 @@ def survey(figures: dict[str, Any]) -> str:
             f"{1e6 * row['seconds'] / row['images']:.0f}",
             f"{row['memory_growth_bytes'] / 1e6:.1f}",
         ]
-        for row in figures["survey"]
+        for row in figures["statistics"]
     ]
     return (
         _markdown(["images", "seconds", "µs per image", "memory growth, MB"], rows)

@@ -153,7 +153,7 @@ def _show_curves(found: dict[str, Any]) -> None:
         ["images", "seconds", "memory growth, MB"],
         [
             [f"{r['images']:,}", f"{r['seconds']:.2f}", f"{r['memory_growth_bytes'] / 1e6:.1f}"]
-            for r in found["survey"]
+            for r in found["statistics"]
         ],
     )
     print_table(

@@ -22,7 +22,7 @@ def pretrain_parts(
     """
     from macnn.training.pretrain_parts import run
 
-    stopped, settings = resumed(given, resume, "survey", "parts")
+    stopped, settings = resumed(given, resume, "statistics", "parts")
     with listening(quiet or json) as listen:
         summary = run(
             settings, overwrite=overwrite or resume == AUTO, resume=stopped, listen=listen

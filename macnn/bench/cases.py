@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import macnn_kernels as kernels
-from macnn.bench import plain
+from macnn.bench import eager
 from macnn_kernels import Peaks
 from macnn_kernels.channel_grouping.op import grouping_bytes
 from macnn_kernels.channel_peaks.op import gram_bytes, peaks_bytes
@@ -42,7 +42,7 @@ class Case:
         bytes: that must move, or None where memory is not what limits the operator.
         inputs: makes fresh inputs; those that require gradients are differentiated.
         ours: the operator.
-        plain: its counterpart in `macnn.bench.plain`.
+        plain: its counterpart in `macnn.bench.eager`.
         compiles: whether torch.compile takes the plain counterpart whole.
     """
 
@@ -90,7 +90,7 @@ def cases(shape: Shape, device: torch.device) -> list[Case]:
         return kernels.cluster_channels(gram, N, restarts=RESTARTS).labels
 
     attention = partial(kernels.part_attention, scale=scale)
-    attention_plain = partial(plain.part_attention, scale=scale)
+    attention_plain = partial(eager.part_attention, scale=scale)
     attention_size = partial(attention_bytes, B, C, H, W, N, size)
     return [
         Case(
@@ -99,7 +99,7 @@ def cases(shape: Shape, device: torch.device) -> list[Case]:
             peaks_bytes(B, C, H, W, size),
             lambda: (features(),),
             kernels.channel_peaks,
-            plain.channel_peaks,
+            eager.channel_peaks,
         ),
         Case(
             "peak_gram",
@@ -107,7 +107,7 @@ def cases(shape: Shape, device: torch.device) -> list[Case]:
             gram_bytes(B, C),
             peaks,
             lambda x, y: kernels.peak_gram(Peaks(x, y, x)),
-            plain.peak_gram,
+            eager.peak_gram,
         ),
         Case(
             "cluster_channels",
@@ -115,7 +115,7 @@ def cases(shape: Shape, device: torch.device) -> list[Case]:
             None,
             trajectories,
             cluster,
-            partial(plain.cluster_channels, groups=N, restarts=RESTARTS),
+            partial(eager.cluster_channels, groups=N, restarts=RESTARTS),
             compiles=False,
         ),
         Case(
@@ -124,7 +124,7 @@ def cases(shape: Shape, device: torch.device) -> list[Case]:
             grouping_bytes(B, C, C, N, size),
             layers,
             kernels.channel_grouping,
-            plain.channel_grouping,
+            eager.channel_grouping,
         ),
         Case(
             "channel_grouping",
@@ -132,7 +132,7 @@ def cases(shape: Shape, device: torch.device) -> list[Case]:
             grouping_bytes(B, C, C, N, size, backward=True),
             partial(layers, True),
             kernels.channel_grouping,
-            plain.channel_grouping,
+            eager.channel_grouping,
         ),
         Case(
             "part_attention",
@@ -164,7 +164,7 @@ def cases(shape: Shape, device: torch.device) -> list[Case]:
             loss_bytes(B, N, H, W, 4),
             maps,
             kernels.grouping_loss,
-            plain.grouping_loss,
+            eager.grouping_loss,
         ),
         Case(
             "grouping_loss",
@@ -172,6 +172,6 @@ def cases(shape: Shape, device: torch.device) -> list[Case]:
             loss_bytes(B, N, H, W, 4, backward=True),
             partial(maps, True),
             kernels.grouping_loss,
-            plain.grouping_loss,
+            eager.grouping_loss,
         ),
     ]

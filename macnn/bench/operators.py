@@ -32,7 +32,7 @@ class Row:
         direction: "forward", "backward", or "backward, features fixed".
         bytes: that must move, or None where memory is not what limits the operator.
         times: by implementation: "operator" (what `macnn_kernels` runs here), "reference" (its
-            plain PyTorch form, on CUDA), "plain" (`macnn.bench.plain`), "compiled" (plain under
+            plain PyTorch form, on CUDA), "plain" (`macnn.bench.eager`), "compiled" (plain under
             torch.compile).
     """
 

@@ -11,11 +11,11 @@ from time import perf_counter
 import torch
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from macnn import world
+from macnn import distributed
 from macnn.config import Settings
 from macnn.events import Listener, silent, track
 from macnn.runs.networks import new_network
-from macnn.runs.setup import place
+from macnn.runs.setup import to_device
 from macnn.training.losses import classification_loss
 from macnn_kernels import channel_peaks, peak_gram
 
@@ -63,8 +63,8 @@ def _together(device_type: str, repeats: int, count: int) -> dict[str, float]:
 def _one(device_type: str, repeats: int) -> dict[str, float]:
     """What one of the processes measures."""
     torch.set_num_threads(1)
-    device = torch.device(device_type, world.local_rank() if device_type == "cuda" else 0)
-    with world.joined(timeout=60):
+    device = torch.device(device_type, distributed.local_rank() if device_type == "cuda" else 0)
+    with distributed.process_group(timeout=60):
         return {"survey_seconds": _survey(device), "step_seconds": _step(device, repeats)}
 
 
@@ -72,18 +72,18 @@ def _survey(device: torch.device) -> float:
     features = torch.randn(FEATURES, device=device)
     gram = torch.zeros(FEATURES[1], FEATURES[1], dtype=torch.int64, device=device)
     for _ in range(WARM_UP):
-        world.total(peak_gram(channel_peaks(features), out=gram)).sum().item()
-    world.barrier()
+        distributed.all_reduce(peak_gram(channel_peaks(features), out=gram)).sum().item()
+    distributed.barrier()
     began = perf_counter()
-    for _ in range(world.rank(), BATCHES, world.size()):
+    for _ in range(distributed.rank(), BATCHES, distributed.world_size()):
         peak_gram(channel_peaks(features), out=gram)
-    world.total(gram).sum().item()
+    distributed.all_reduce(gram).sum().item()
     return perf_counter() - began
 
 
 def _step(device: torch.device, repeats: int) -> float:
     settings = Settings()
-    network = place(new_network(settings, CLASSES), settings, device).train()
+    network = to_device(new_network(settings, CLASSES), settings, device).train()
     size = network.spec.image_size
     images = torch.randint(256, (IMAGES, 3, size, size), dtype=torch.uint8, device=device)
     labels = torch.arange(IMAGES, device=device) % CLASSES
@@ -91,7 +91,7 @@ def _step(device: torch.device, repeats: int) -> float:
     assert network.grouping is not None
     network.grouping.requires_grad_(False)
     optimiser = torch.optim.SGD(trained, lr=1e-6, fused=True)
-    module = world.parallel(network)
+    module = distributed.data_parallel(network)
     took = []
     for _ in range(WARM_UP + repeats):
         began = perf_counter()

@@ -41,7 +41,7 @@ def bench_scaling(
 
     "curves" holds median seconds, forward and backward, by size: of the operators, and over
     "classes" of the classifiers with their loss. The map is square, so "height" sets both sides.
-    "survey" holds seconds and growth of resident memory of the clustering pass by number of
+    "statistics" holds seconds and growth of resident memory of the clustering pass by number of
     images, for `SURVEY`; "processes" is what `bench_processes` gives.
     """
     points = [(name, size) for name, sizes in CURVES.items() for size in sizes]
@@ -60,7 +60,7 @@ def bench_scaling(
         "repeats": repeats,
         "curves": rows,
         "survey_shape": asdict(SURVEY),
-        "survey": survey,
+        "statistics": survey,
         "processes": bench_processes(device, repeats=repeats, listen=listen),
         "environment": environment(),
     }

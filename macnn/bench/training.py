@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from macnn.bench.clock import Clock, Timing
-from macnn.bench.ways import Way, ours, usual
+from macnn.bench.implementations import Implementation, ours, usual
 from macnn.config import Settings
 from macnn.data.layouts.cub import read_cub
 from macnn.data.loaders import Batch, Loader
@@ -27,7 +27,7 @@ from macnn.events import Listener, silent, track
 from macnn.model import Network
 from macnn.runs.environment import environment
 from macnn.runs.networks import new_network
-from macnn.runs.setup import open_loader, place
+from macnn.runs.setup import open_loader, to_device
 from macnn.training.fixed_features import Kept
 from macnn_kernels import backend
 
@@ -95,7 +95,7 @@ class _Bench:
         def network(parts: int) -> Network:
             model = settings.model.model_copy(update={"parts": parts})
             chosen = settings.model_copy(update={"model": model})
-            return place(new_network(chosen, CLASSES), chosen, device)
+            return to_device(new_network(chosen, CLASSES), chosen, device)
 
         scale = settings.run.precision == "fp16"
         self.network, self.bare = network(settings.model.parts), network(0)
@@ -106,7 +106,7 @@ class _Bench:
 
     def phases(self) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
         return [
-            ("survey", self._survey),
+            ("statistics", self._survey),
             ("grouping", self._grouping),
             ("grouping, kept features", self._grouping_kept),
             ("convolution", self._convolution),
@@ -129,7 +129,7 @@ class _Bench:
         gram = torch.zeros(channels, channels, dtype=torch.int64, device=self.device)
         self.network.eval()
 
-        def step(way: Way) -> Step:
+        def step(way: Implementation) -> Step:
             return torch.no_grad()(lambda i: way.count(self._features(i), gram))
 
         return self._measured(
@@ -162,12 +162,12 @@ class _Bench:
         assert network.grouping is not None
         network.grouping.requires_grad_(True)
 
-        def loss(way: Way, features: Tensor) -> Tensor:
+        def loss(way: Implementation, features: Tensor) -> Tensor:
             _, maps = way.recognise(features)
             assert maps is not None
             return way.grouping_loss(maps)
 
-        def step(way: Way, features_of: Callable[[int], Tensor]) -> Step:
+        def step(way: Implementation, features_of: Callable[[int], Tensor]) -> Step:
             assert way.grouping_optimiser is not None
             optimiser = way.grouping_optimiser
 
@@ -211,14 +211,14 @@ class _Bench:
         self.network.requires_grad_(True)
         return measured
 
-    def _convolved(self, way: Way, network: Network) -> Step:
+    def _convolved(self, way: Implementation, network: Network) -> Step:
         return lambda i: way.take(
             way.convolution_optimiser,
             self.batches[i],
             lambda piece: self._loss(way, network, piece),
         )
 
-    def _loss(self, way: Way, network: Network, batch: Batch) -> Tensor:
+    def _loss(self, way: Implementation, network: Network, batch: Batch) -> Tensor:
         logits, maps = way.recognise(network.backbone(batch.images))
         loss = way.classification_loss(logits, batch.labels)
         if maps is None or self.weight == 0:
@@ -228,7 +228,7 @@ class _Bench:
     def _evaluation(self) -> dict[str, Any]:
         self.network.eval()
 
-        def step(way: Way) -> Step:
+        def step(way: Implementation) -> Step:
             return torch.no_grad()(lambda i: way.recognise(self._features(i)))
 
         return self._measured(

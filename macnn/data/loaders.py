@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from macnn import stop, world
+from macnn import distributed, stop
 from macnn.data.cache import Cache
 from macnn.data.images import read_image, skippable
 from macnn.data.samples import ImageSet
@@ -70,7 +70,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Photographs(Dataset[Batch]):
+class ImageDataset(Dataset[Batch]):
     """The images of a data set, or of its cache, through a geometry, seeded per draw."""
 
     images: ImageSet
@@ -107,7 +107,7 @@ class Loader:
     the seconds for which this process has waited for batches.
     """
 
-    photographs: Photographs
+    dataset: ImageDataset
     batch_size: int
     shuffle: bool = False
     workers: int = 0
@@ -120,9 +120,11 @@ class Loader:
         Raises:
             DataError: there is not.
         """
-        count = len(self.photographs.images.samples)
-        if 0 < count < world.size():
-            raise DataError(f"{count} images for {world.size()} processes", hint="start fewer")
+        count = len(self.dataset.images.samples)
+        if 0 < count < distributed.world_size():
+            raise DataError(
+                f"{count} images for {distributed.world_size()} processes", hint="start fewer"
+            )
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -135,12 +137,13 @@ class Loader:
             DataError: an image cannot be read, or a loader process died.
             Stopped: the run was asked to stop.
         """
-        count = len(self.photographs.images.samples)
-        generator = torch.Generator().manual_seed(mix(self.photographs.seed, number, count))
+        count = len(self.dataset.images.samples)
+        generator = torch.Generator().manual_seed(mix(self.dataset.seed, number, count))
         order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
         groups = order.split(self._sizes())[offset:]
         draws = [
-            [(number, int(i)) for i in group[world.rank() :: world.size()]] for group in groups
+            [(number, int(i)) for i in group[distributed.rank() :: distributed.world_size()]]
+            for group in groups
         ]
         for batch, group in zip(self.batches(draws), groups, strict=True):
             yield replace(batch, total=len(group))
@@ -148,7 +151,7 @@ class Loader:
     def batches(self, draws: list[list[Draw]]) -> Iterator[Batch]:
         """One batch per list of draws; as `epoch`, but the caller says what every process gets."""
         loader = DataLoader(
-            self.photographs,
+            self.dataset,
             batch_sampler=draws,
             num_workers=self.workers,
             collate_fn=_collate,
@@ -174,9 +177,9 @@ class Loader:
 
     def _sizes(self) -> list[int]:
         """Images of every batch; a last one too small to share joins the one before."""
-        whole, rest = divmod(len(self.photographs.images.samples), self.batch_size)
+        whole, rest = divmod(len(self.dataset.images.samples), self.batch_size)
         sizes = [self.batch_size] * whole
-        if whole and rest < world.size():
+        if whole and rest < distributed.world_size():
             sizes[-1] += rest
         elif rest:
             sizes.append(rest)

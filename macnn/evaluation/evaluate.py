@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from macnn import world
+from macnn import distributed
 from macnn.data.loaders import Loader, frame, unframe
 from macnn.data.samples import ImageSet
 from macnn.errors import DataError, NonFiniteError
+from macnn.evaluation.attention_metrics import AttentionFigures, AttentionMetrics
 from macnn.evaluation.localisation import (
     Landmarks,
     Localisation,
@@ -18,7 +19,6 @@ from macnn.evaluation.localisation import (
 )
 from macnn.evaluation.metrics import Classification, classification_report
 from macnn.evaluation.predictions import Predictions
-from macnn.evaluation.telemetry import Telemetry, TelemetryFigures
 from macnn.events import Listener, track
 from macnn.model import Model
 from macnn.model.alignment import part_centres
@@ -33,7 +33,7 @@ class Evaluation:
     images: int
     classification: Classification | None
     localisation: Localisation | None
-    telemetry: TelemetryFigures | None
+    telemetry: AttentionFigures | None
     predictions: Predictions
 
     def values(self) -> dict[str, float]:
@@ -65,9 +65,9 @@ def predict(
     """
     network.eval()
     device = next(network.parameters()).device
-    images = loader.photographs.images
+    images = loader.dataset.images
     keypoints = keypoint_tensors(images)[0]
-    telemetry = Telemetry(margin)
+    telemetry = AttentionMetrics(margin)
     samples, labels, logits, joint, attention, centres, owners = ([] for _ in range(7))
     for batch in track(loader.epoch(), task, len(loader), listen):
         output = network(batch.to(device).images)
@@ -90,10 +90,10 @@ def predict(
             centres.append(found)
             framed = frame(keypoints[batch.samples], batch.frames)
             owners.append(keypoint_owners(maps, network.grid.to_fractions(framed)))
-    order = torch.cat(world.rows(torch.cat(samples))).argsort()
+    order = torch.cat(distributed.all_gather(torch.cat(samples))).argsort()
 
     def gathered(parts: list[Tensor]) -> Tensor:
-        return torch.cat(world.rows(torch.cat(parts)))[order]
+        return torch.cat(distributed.all_gather(torch.cat(parts)))[order]
 
     return Predictions(
         samples=gathered(samples),
@@ -131,7 +131,7 @@ def evaluate(
     Raises:
         DataError: the split is empty.
     """
-    images = test.photographs.images
+    images = test.dataset.images
     if not images.samples:
         raise DataError(f"{images.root}: no image in the {split} split")
     measured = predict(
@@ -143,7 +143,7 @@ def evaluate(
             network, train, margin=margin, task="Fitting part localisation", listen=listen
         )
         localisation = localise(
-            _landmarks(fitted, train.photographs.images),
+            _landmarks(fitted, train.dataset.images),
             _landmarks(measured, images),
             images.keypoint_names,
         )

@@ -8,10 +8,10 @@ from pydantic_core import from_json
 
 from macnn.data.samples import Split
 from macnn.errors import DataError, UsageError
+from macnn.evaluation.attention_metrics import AttentionFigures
 from macnn.evaluation.localisation import Localisation
 from macnn.evaluation.metrics import Classification
 from macnn.evaluation.ranges import Count, Share
-from macnn.evaluation.telemetry import TelemetryFigures
 from macnn.reading import misfit, read_bytes, why
 from macnn.runs.checkpoint import Kind
 from macnn.text import shown
@@ -35,7 +35,7 @@ class Figures(BaseModel):
     images: Annotated[Count, Field(ge=1)]
     classification: Classification | None
     localisation: Localisation | None
-    telemetry: TelemetryFigures | None
+    telemetry: AttentionFigures | None
     skip_bad_images: Share | None = None
 
     @model_validator(mode="after")

@@ -20,8 +20,8 @@ def draw_parts(network: Model, loader: Loader) -> Image.Image:
 
     The photographs are taken at even distances; with classifiers the predicted class is named too.
     """
-    images = _some(loader.photographs.images)
-    chosen = replace(loader, photographs=replace(loader.photographs, images=images))
+    images = _some(loader.dataset.images)
+    chosen = replace(loader, dataset=replace(loader.dataset, images=images))
     (batch,) = chosen.batches([[(0, i) for i in range(len(images.samples))]])
     network.eval()
     output = network(batch.to(next(network.parameters()).device).images)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from macnn.bounds import CLASSES, COUNT, PARTS, SCALE
 from macnn.errors import DataError
+from macnn.evaluation.attention_metrics import AttentionFigures
 from macnn.evaluation.figures import AGAIN
-from macnn.evaluation.telemetry import TelemetryFigures
 from macnn.files import write_bytes
 from macnn.model.alignment import CellGrid
 from macnn.tensors import read_tensors
@@ -59,7 +59,7 @@ class Predictions:
     centres: Tensor | None
     owners: Tensor | None
     grid: CellGrid | None
-    telemetry: TelemetryFigures | None
+    telemetry: AttentionFigures | None
 
 
 def write_predictions(file: Path, predictions: Predictions) -> None:

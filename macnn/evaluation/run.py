@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from macnn import world
+from macnn import distributed
 from macnn.config import Settings
 from macnn.data.samples import Split
 from macnn.errors import DiskError
@@ -21,7 +21,7 @@ from macnn.runs.contents import refuse_links
 from macnn.runs.images import warn_of_other_images
 from macnn.runs.networks import load_model
 from macnn.runs.session import session
-from macnn.runs.setup import check_classes, open_images, open_loader, place, prepare
+from macnn.runs.setup import check_classes, open_images, open_loader, prepare, to_device
 
 FITTING: frozenset[Split] = frozenset({"train", "validation"})
 
@@ -59,7 +59,7 @@ def _run(
     refuse_links(run)
     compared = page.read_baseline(baseline, split) if baseline else None
     device = prepare(settings)
-    network = place(load_model(checkpoint), settings, device)
+    network = to_device(load_model(checkpoint), settings, device)
     images = open_images(settings, listen)
     if network.spec.classes:
         check_classes(images, checkpoint.class_names)
@@ -78,7 +78,7 @@ def _run(
     content["baseline"] = compared and asdict(compared)
     content["skip_bad_images"] = settings.data.skip_bad_images
     content["failed"] = [bad.reason for bad in images.split(split).failed]
-    if world.rank() > 0:
+    if distributed.rank() > 0:
         return content
     try:
         if drawn is not None:

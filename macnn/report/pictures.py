@@ -1,4 +1,4 @@
-"""Photographs and maps as data URIs: a page that carries them needs no other file."""
+"""ImageDataset and maps as data URIs: a page that carries them needs no other file."""
 
 import base64
 import io

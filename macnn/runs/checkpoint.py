@@ -36,7 +36,7 @@ from macnn.runs.portable import portable
 from macnn.tensors import read_tensors
 from macnn.text import shown
 
-Kind = Literal["survey", "parts", "macnn", "baseline", "part-cnn"]
+Kind = Literal["statistics", "parts", "macnn", "baseline", "part-cnn"]
 FORMAT = 3  # 2 did not name its run
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ClassName = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -74,7 +74,7 @@ class _Content(Document):
             raise ValueError(f"kind {self.kind} with another kind's network")
         if (self.kind == "baseline") != (network.parts == 0):
             raise ValueError(f"kind {self.kind} with {network.parts} parts")
-        if network.classes != (0 if self.kind in ("survey", "parts") else classes):
+        if network.classes != (0 if self.kind in ("statistics", "parts") else classes):
             raise ValueError(f"{classes} class names for {network.classes} classes")
         return self
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from macnn import world
+from macnn import distributed
 from macnn.config import Settings
 from macnn.config.write import to_toml
 from macnn.errors import CheckpointError, DiskError, PreemptedError, UsageError
@@ -77,11 +77,11 @@ class RunFolder:
             DiskError: it cannot be written, or a link in it leads elsewhere.
         """
         self.path = path
-        self.writes = world.rank() == 0
+        self.writes = distributed.rank() == 0
         self.run_id = ""
         self._replaces: str | None = None  # the identifier of the run set aside
         self._aside: Path | None = None
-        world.barrier()  # until all processes have looked at what is there
+        distributed.barrier()  # until all processes have looked at what is there
         if self.writes:
             if resume is None:
                 check_output(path, overwrite)
@@ -99,7 +99,7 @@ class RunFolder:
                 self._write_json("classes.json", list(class_names))
                 write_text(path / "config.toml", to_toml(settings), owner=self.run_id)
                 self._status("running")
-        world.barrier()
+        distributed.barrier()
         if not self.writes:
             status = read_status(path)
             self.run_id = status.run if status else new_id()

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from macnn import world
+from macnn import distributed
 from macnn.config import Settings
 from macnn.model import Model
 from macnn.runs.checkpoint import Checkpoint, Kind, Progress, point, prune, write_checkpoint
@@ -76,10 +76,10 @@ class Saver:
             self.folder.settle()
             prune(self.folder.checkpoints, self.settings.run.keep_checkpoints)
         self.newest = step
-        world.barrier()
+        distributed.barrier()
         return folder
 
-    def praise(self, accuracy: float | None) -> None:
+    def update_best(self, accuracy: float | None) -> None:
         """Note the validation accuracy of the newest checkpoint: is it the best so far?"""
         if accuracy is not None and (self.best is None or accuracy > self.best):
             self.best = accuracy

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from macnn import stop, world
+from macnn import distributed, stop
 from macnn.config import Settings
 from macnn.errors import DeviceMemoryError, InterruptedRunError, PreemptedError
 
@@ -20,7 +20,7 @@ def session(settings: Settings) -> Iterator[None]:
         PreemptedError: a signal asked the stage to stop, and it had nothing to save.
         DeviceMemoryError: the device ran out of memory.
     """
-    with world.joined(settings.run.process_timeout), stop.on_signals():
+    with distributed.process_group(settings.run.process_timeout), stop.on_signals():
         try:
             yield
         except stop.Stopped as stopped:

@@ -7,11 +7,11 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from macnn import world
+from macnn import distributed
 from macnn.config import Settings
 from macnn.data.cache import Cache, open_cache
 from macnn.data.layouts import open_data_set
-from macnn.data.loaders import Loader, Photographs
+from macnn.data.loaders import ImageDataset, Loader
 from macnn.data.samples import ImageSet
 from macnn.data.skip import skip_bad
 from macnn.data.splits import complete
@@ -46,7 +46,7 @@ def prepare(settings: Settings) -> torch.device:
     name = run.device
     if name in ("auto", "cuda"):
         cuda = name == "cuda" or torch.cuda.is_available()
-        name = f"cuda:{world.local_rank()}" if cuda else "cpu"
+        name = f"cuda:{distributed.local_rank()}" if cuda else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -62,7 +62,7 @@ def prepare(settings: Settings) -> torch.device:
     return device
 
 
-def place(network: M, settings: Settings, device: torch.device) -> M:
+def to_device(network: M, settings: Settings, device: torch.device) -> M:
     """Move a network to its device, and let its convolutions compute as the settings say."""
     for module in network.modules():
         if isinstance(module, Backbone):
@@ -125,7 +125,7 @@ def open_loader(
     data = settings.data
     view = geometry(data.image_size, data.resize_mode, augment)
     return Loader(
-        Photographs(images, view, settings.run.seed * 8 + stream, _cache(settings, images)),
+        ImageDataset(images, view, settings.run.seed * 8 + stream, _cache(settings, images)),
         data.batch_size,
         shuffle=shuffle,
         workers=data.workers,

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from macnn import world
+from macnn import distributed
 from macnn.config import Settings
 from macnn.errors import UsageError
 from macnn.events import Event, Listener, Metrics
@@ -23,7 +23,7 @@ def tensorboard(settings: Settings, run: Path, listen: Listener) -> Iterator[Lis
         raise UsageError(
             "--tensorboard: TensorBoard is not installed", hint="pip install 'macnn[tensorboard]'"
         )
-    if not wanted or world.rank() != 0:
+    if not wanted or distributed.rank() != 0:
         yield listen
         return
     from torch.utils.tensorboard import SummaryWriter

@@ -15,11 +15,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from macnn import bounds, world
+from macnn import bounds, distributed
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader, frame
+from macnn.evaluation.attention_metrics import AttentionFigures, collapse_warning
 from macnn.evaluation.evaluate import predict
-from macnn.evaluation.telemetry import TelemetryFigures, collapse_warning
 from macnn.events import Listener, Notice
 from macnn.model import Network
 from macnn.training.fixed_features import FixedFeatures
@@ -129,7 +129,7 @@ class Alternation(Trainer):
     def _anchors(self) -> bool:
         return self.network.grouping is not None and self.settings.anchor_weight > 0
 
-    def _tallied(self, phase: str) -> set[str]:
+    def _metered(self, phase: str) -> set[str]:
         parts = self.network.grouping is not None
         names = {"cng"} if phase == "grouping" else {"cls", "accuracy"}
         if parts and self.settings.conv_grouping_weight > 0:
@@ -160,12 +160,12 @@ class Alternation(Trainer):
         start = position.round * total + position.done
         drawn = self.features.phase(start, total - position.done, total)
         with _only(network, network.grouping):
-            maps = world.parallel(_Maps(network))
+            maps = distributed.data_parallel(_Maps(network))
 
             def loss_of(piece: Batch) -> Tensor:
                 attention: Tensor = maps(piece.images)
                 loss = grouping_objective(attention, self.settings).total
-                self.tally.add(len(attention), attention, cng=loss)
+                self.meters.add(len(attention), attention, cng=loss)
                 return loss + self._anchored(attention, piece)
 
             for batch in self._timed("grouping", drawn):
@@ -177,7 +177,7 @@ class Alternation(Trainer):
         network = self.network
         network.train()
         with _only(network, network.backbone, network.classifiers):
-            module = world.parallel(network)
+            module = distributed.data_parallel(network)
             self._epochs(module, lambda piece: self._loss(module, piece))
         self._note("cls", *self._end_of_phase("convolution"))
 
@@ -187,10 +187,10 @@ class Alternation(Trainer):
         logits, attention, joint = module(batch.images)
         loss = classification_loss(logits, batch.labels)
         right = joint.detach().argmax(dim=1) == batch.labels
-        self.tally.add(len(batch.labels), attention, cls=loss, accuracy=right.float().mean())
+        self.meters.add(len(batch.labels), attention, cls=loss, accuracy=right.float().mean())
         if attention is not None and settings.conv_grouping_weight > 0:
             grouping = grouping_objective(attention, settings).total
-            self.tally.add(len(batch.labels), cng=grouping)
+            self.meters.add(len(batch.labels), cng=grouping)
             loss = loss + settings.conv_grouping_weight * grouping
         return loss if attention is None else loss + self._anchored(attention, batch)
 
@@ -200,10 +200,10 @@ class Alternation(Trainer):
             return attention.new_zeros(())
         points = frame(self.anchors[batch.samples], batch.frames)
         loss = anchor_loss(attention, self.network.grid.to_fractions(points))
-        self.tally.add(len(attention), anchor=loss)
+        self.meters.add(len(attention), anchor=loss)
         return self.settings.anchor_weight * loss
 
-    def _note(self, loss: str, means: dict[str, float], maps: TelemetryFigures | None) -> None:
+    def _note(self, loss: str, means: dict[str, float], maps: AttentionFigures | None) -> None:
         """Remember the mean loss of a phase, and warn once of parts that collapse."""
         self.position.losses.append(means[loss])
         warning = maps and collapse_warning(maps)
@@ -250,10 +250,10 @@ class Alternation(Trainer):
         like = super()._expected(position, saved)
         parts = self.network.spec.parts
         if parts and position.done:
-            figures = shaped(rows(saved, "tally."), 5 * parts + 3, dtype=torch.float64)
-            like["tally./telemetry"] = figures
+            figures = shaped(rows(saved, "meters."), 5 * parts + 3, dtype=torch.float64)
+            like["meters./telemetry"] = figures
         if self._anchors and position.phase != "anchors":
-            like["anchors"] = shaped(len(self.training.photographs.images.samples), parts, 2)
+            like["anchors"] = shaped(len(self.training.dataset.images.samples), parts, 2)
         return like
 
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from macnn import bounds, world
+from macnn import bounds, distributed
 from macnn.config.training import PretrainSettings
 from macnn.data.loaders import Loader
 from macnn.errors import NonFiniteError
@@ -34,7 +34,7 @@ Count = Annotated[int, Field(ge=0, le=bounds.COUNT)]
 
 
 class Seen(Document):
-    """How far a survey has come."""
+    """How far a statistics has come."""
 
     images: Count
     batches: Count
@@ -57,7 +57,7 @@ class PartDiscovery:
 
 
 @dataclass
-class Survey:
+class ChannelStatistics:
     """What one pass over the training images accumulates in this process."""
 
     gram: Tensor  # (C, C) int64
@@ -69,7 +69,7 @@ class Survey:
     batches: int = 0
 
     @classmethod
-    def begin(cls, network: Network) -> "Survey":
+    def begin(cls, network: Network) -> "ChannelStatistics":
         """Nothing seen yet."""
         channels = network.map_shape[0]
         device = next(network.parameters()).device
@@ -84,11 +84,11 @@ class Survey:
     def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
         """Tensors and facts to go on from. Every process calls this at the same batch."""
         return {
-            "gram": world.total(self.gram),
-            "dead": world.total(self.dead),
-            "squares": torch.cat(world.rows(self.square[None])),
-            "pooled": torch.cat(world.rows(self.pooled)),
-            "samples": torch.cat(world.rows(self.samples)),
+            "gram": distributed.all_reduce(self.gram),
+            "dead": distributed.all_reduce(self.dead),
+            "squares": torch.cat(distributed.all_gather(self.square[None])),
+            "pooled": torch.cat(distributed.all_gather(self.pooled)),
+            "samples": torch.cat(distributed.all_gather(self.samples)),
         }, {"images": self.images, "batches": self.batches}
 
     def load(self, tensors: dict[str, Tensor], facts: dict[str, Any], origin: object) -> None:
@@ -100,15 +100,15 @@ class Survey:
             origin: where it is from, for messages.
 
         Raises:
-            CheckpointError: it is no state of such a survey; nothing has been changed then.
+            CheckpointError: it is no state of such a pass; nothing has been changed then.
         """
         with fitting(origin):
             seen = typed(Seen, facts, "progress")
             self._check(tensors, seen)
         self.images, self.batches = seen.images, seen.batches
-        first, squares = world.rank() == 0, tensors["squares"]
-        if len(squares) == world.size():
-            self.square.copy_(squares[world.rank()])
+        first, squares = distributed.rank() == 0, tensors["squares"]
+        if len(squares) == distributed.world_size():
+            self.square.copy_(squares[distributed.rank()])
         elif first:
             self.square.copy_(squares.sum())
         if first:
@@ -145,39 +145,39 @@ class Survey:
 
 
 @torch.no_grad()
-def survey_images(
+def collect_statistics(
     network: Network,
     loader: Loader,
-    survey: Survey,
+    statistics: ChannelStatistics,
     after_batch: Callable[[], None],
     listen: Listener,
 ) -> None:
-    """Read the images that `survey` has not seen yet; `after_batch` may save it.
+    """Read the images that `statistics` has not seen yet; `after_batch` may save it.
 
     Raises:
-        Stopped: the run was asked to stop; `survey` can be saved.
+        Stopped: the run was asked to stop; `statistics` can be saved.
     """
     network.eval()
-    for batch in loader.epoch(offset=survey.batches):
-        features = network.backbone(batch.to(survey.gram.device).images)
+    for batch in loader.epoch(offset=statistics.batches):
+        features = network.backbone(batch.to(statistics.gram.device).images)
         peaks = channel_peaks(features)
-        peak_gram(peaks, out=survey.gram)
-        survey.dead += (peaks.value <= 0).sum(dim=0)
-        survey.square += features.float().square().sum(dtype=torch.float64)
-        if survey.images < FIT_IMAGES:
+        peak_gram(peaks, out=statistics.gram)
+        statistics.dead += (peaks.value <= 0).sum(dim=0)
+        statistics.square += features.float().square().sum(dtype=torch.float64)
+        if statistics.images < FIT_IMAGES:
             means = features.mean(dim=(2, 3), dtype=torch.float32).cpu()
-            survey.pooled = torch.cat((survey.pooled, means))
-            survey.samples = torch.cat((survey.samples, batch.samples))
-        survey.images += batch.total
-        survey.batches += 1
-        listen(Progress("Reading channel peaks", survey.batches, len(loader)))
+            statistics.pooled = torch.cat((statistics.pooled, means))
+            statistics.samples = torch.cat((statistics.samples, batch.samples))
+        statistics.images += batch.total
+        statistics.batches += 1
+        listen(Progress("Reading channel peaks", statistics.batches, len(loader)))
         after_batch()
 
 
 def form_parts(
     network: Network,
     loader: Loader,
-    survey: Survey,
+    statistics: ChannelStatistics,
     settings: PretrainSettings,
     *,
     gain: float,
@@ -189,7 +189,7 @@ def form_parts(
     Args:
         network: the network; its backbone is left as it is.
         loader: the training images, shuffled and not augmented.
-        survey: of all of them.
+        statistics: of all of them.
         settings: restarts and fit.
         gain: standard deviation the response in front of the squashing is scaled to.
         seed: seed of the clustering and the fit.
@@ -198,11 +198,11 @@ def form_parts(
     Raises:
         NonFiniteError: the features, or what they add up to, leave the range of numbers.
     """
-    tensors, _ = survey.state()
-    dead_share = tensors["dead"].double() / survey.images
+    tensors, _ = statistics.state()
+    dead_share = tensors["dead"].double() / statistics.images
     groups = group_channels(tensors["gram"], dead_share, network.spec.parts, settings, seed)
     channels, height, width = network.map_shape
-    mean_square = tensors["squares"].sum() / (survey.images * channels * height * width)
+    mean_square = tensors["squares"].sum() / (statistics.images * channels * height * width)
     feature_scale = 1 / mean_square.sqrt().clamp_min(1e-12).item()
     network.spec = replace(network.spec, feature_scale=feature_scale)
 
@@ -217,7 +217,7 @@ def form_parts(
         raise _not_finite()
     network.spec = replace(network.spec, response_scale=response_scale)
     return PartDiscovery(
-        images=survey.images,
+        images=statistics.images,
         groups=groups,
         dead_share=dead_share,
         fit_error=(weights - indicators).abs().mean().item(),
@@ -270,4 +270,4 @@ def _response_std(network: Network, loader: Loader) -> float:
         images += batch.total
         if images >= SCALE_IMAGES:
             break
-    return max(world.total(summed).item() / images, 1e-12)
+    return max(distributed.all_reduce(summed).item() / images, 1e-12)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from macnn import stop, world
+from macnn import distributed, stop
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader, mix
 from macnn.errors import DiskError, UsageError
@@ -48,12 +48,14 @@ class Views:
             [
                 torch.randperm(
                     len(self.own),
-                    generator=torch.Generator().manual_seed(mix(self.seed, epoch, world.rank())),
+                    generator=torch.Generator().manual_seed(
+                        mix(self.seed, epoch, distributed.rank())
+                    ),
                 )
                 for epoch in range(start // len(self.own), -(-(start + count) // len(self.own)))
             ]
         )[start % len(self.own) :][:count]
-        coins = [mix(self.seed, start + i, world.rank()) & 1 for i in range(count)]
+        coins = [mix(self.seed, start + i, distributed.rank()) & 1 for i in range(count)]
         return positions, torch.tensor(coins, dtype=torch.bool) & self.mirrors
 
 
@@ -82,10 +84,10 @@ class FixedFeatures:
         """
         self.network, self.loader, self.listen = network, loader, listen
         self.settings, self.scratch = settings, scratch
-        images = len(loader.photographs.images.samples)
-        own = torch.arange(world.rank(), images, world.size())
-        self.views = Views(own, mirrors, loader.photographs.seed)
-        self.batch_size = -(-loader.batch_size // world.size())
+        images = len(loader.dataset.images.samples)
+        own = torch.arange(distributed.rank(), images, distributed.world_size())
+        self.views = Views(own, mirrors, loader.dataset.seed)
+        self.batch_size = -(-loader.batch_size // distributed.world_size())
         self.device = next(network.parameters()).device
         self.kept_in: Place = "off"
         self.fill_seconds = 0.0
@@ -122,7 +124,7 @@ class FixedFeatures:
         draws = [[(0, int(own[p])) for p in positions] for positions, _ in drawn]
         for batch, (_, mirrored) in zip(self.loader.batches(draws), drawn, strict=True):
             seen = batch.to(self.device).mirrored(mirrored.to(self.device))
-            total = len(mirrored) * world.size()
+            total = len(mirrored) * distributed.world_size()
             yield replace(seen, images=self.network.backbone(seen.images), total=total)
 
     @torch.no_grad()
@@ -206,7 +208,7 @@ class FixedFeatures:
         if self.kept_in == "host":
             return torch.empty(shape, dtype=features.dtype, pin_memory=torch.cuda.is_available())
         size = self.views.count * height * width * channels
-        file = self.scratch / f"features-{world.rank()}"
+        file = self.scratch / f"features-{distributed.rank()}"
         try:
             self.scratch.mkdir(parents=True)
             kept = torch.from_file(str(file), shared=True, size=size, dtype=features.dtype)
@@ -244,13 +246,13 @@ class Kept:
             labels=self.labels[there],
             samples=self.samples[views],
             frames=self.frames[there],
-            total=len(views) * world.size(),
+            total=len(views) * distributed.world_size(),
         )
 
 
 def free_bytes(place: Place, device: torch.device, scratch: Path) -> int:
     """Bytes free in a place now, for each of this machine's processes."""
-    sharing = world.per_machine()
+    sharing = distributed.local_world_size()
     if place == "device":
         return torch.cuda.mem_get_info(device)[0]
     if place == "disk":

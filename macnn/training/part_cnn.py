@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from macnn import world
+from macnn import distributed
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader
 from macnn.events import Listener
@@ -51,12 +51,12 @@ class StreamTraining(Trainer):
             "validation": (self.validate, self.learning),
         }
 
-    def _tallied(self, phase: str) -> set[str]:
+    def _metered(self, phase: str) -> set[str]:
         return {"streams", "joint", "accuracy"}
 
     def _train(self) -> None:
         self.network.train()
-        module = world.parallel(self.network)
+        module = distributed.data_parallel(self.network)
         self._epochs(module, lambda piece: self._loss(module, piece))
         self._end_of_phase(self.learning)
 
@@ -70,7 +70,7 @@ class StreamTraining(Trainer):
         alone = classification_loss(logits[:, : self.network.spec.streams], batch.labels)
         together = classification_loss(joint.unsqueeze(1), batch.labels)
         right = joint.detach().argmax(dim=1) == batch.labels
-        self.tally.add(
+        self.meters.add(
             len(batch.labels), streams=alone, joint=together, accuracy=right.float().mean()
         )
         return alone + together

@@ -15,12 +15,17 @@ from macnn.runs.networks import fill, new_network
 from macnn.runs.resume import warn_if_others_may_write
 from macnn.runs.saver import Saver
 from macnn.runs.session import session, stopped_error
-from macnn.runs.setup import open_images, open_loader, place, prepare
+from macnn.runs.setup import open_images, open_loader, prepare, to_device
 from macnn.runs.summaries import PartsSummary, finished_summary
 from macnn.stop import Stopped
 from macnn.text import shown
 from macnn.training.clusters import DEAD
-from macnn.training.discovery import PartDiscovery, Survey, form_parts, survey_images
+from macnn.training.discovery import (
+    ChannelStatistics,
+    PartDiscovery,
+    collect_statistics,
+    form_parts,
+)
 
 
 def run(
@@ -58,9 +63,9 @@ def _run(
         raise UsageError("--parts 0 has no parts to find", hint="the baseline needs 'train' only")
     device = prepare(settings)
     images = open_images(settings, listen).split("train")
-    network = place(new_network(settings, classes=0), settings, device)
+    network = to_device(new_network(settings, classes=0), settings, device)
     loader = open_loader(settings, images, shuffle=True)
-    survey = Survey.begin(network)
+    statistics = ChannelStatistics.begin(network)
     if resume is not None:
         check_same_images(output, images)
         fill(network, resume)
@@ -68,7 +73,7 @@ def _run(
             raise CheckpointError(
                 f"{shown(output / 'summary.json')}: damaged", hint="find the parts again"
             )
-        survey.load(resume.tensors("trainer"), resume.progress.trainer, resume.folder)
+        statistics.load(resume.tensors("trainer"), resume.progress.trainer, resume.folder)
 
     with RunFolder(
         output, settings, images.class_names, overwrite=overwrite, resume=resume
@@ -80,19 +85,19 @@ def _run(
         saver = Saver(folder, settings, images.class_names, resume)
 
         def write() -> Path:
-            return saver.save("survey", survey.batches, network, *survey.state())
+            return saver.save("statistics", statistics.batches, network, *statistics.state())
 
         def after_batch() -> None:
-            if saver.due(survey.batches):
+            if saver.due(statistics.batches):
                 write()
 
         try:
-            survey_images(network, loader, survey, after_batch, listen)
+            collect_statistics(network, loader, statistics, after_batch, listen)
             write()  # what follows is short, changes the network, and starts again from here
             found = form_parts(
                 network,
                 loader,
-                survey,
+                statistics,
                 settings.pretrain,
                 gain=settings.model.gain,
                 seed=settings.run.seed,

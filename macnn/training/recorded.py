@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from macnn import world
+from macnn import distributed
 from macnn.config import Settings
 from macnn.data.samples import ImageSet
 from macnn.errors import CheckpointError
@@ -107,7 +107,7 @@ def run_recorded(
                 )
             heard(Metrics("validation", trainer.position.step, result.values()))
             assert result.classification is not None
-            saver.praise(result.classification.joint.top1)
+            saver.update_best(result.classification.joint.top1)
 
         trainer = build(Hooks(heard, after_step, validate, folder.scratch))
         if resume is not None and resume.progress is not None:
@@ -139,9 +139,10 @@ def run_recorded(
 
 
 def _announcement(settings: Settings, trainer: Trainer) -> str:
-    train, each = settings.train, -(-settings.data.batch_size // world.size())
+    train, each = settings.train, -(-settings.data.batch_size // distributed.world_size())
     rates = ", ".join(f"{group['base']:g}" for group in trainer.optimiser.param_groups)
+    processes = distributed.world_size()
     return (
-        f"{settings.data.batch_size} images per step: {world.size()} process(es) of {each}, "
+        f"{settings.data.batch_size} images per step: {processes} process(es) of {each}, "
         f"in {train.accumulate} piece(s); rates {rates}; {settings.run.precision}"
     )

@@ -12,7 +12,7 @@ from macnn.runs.folder import check_output
 from macnn.runs.networks import continue_network, load_network, new_network
 from macnn.runs.resume import warn_if_others_may_write
 from macnn.runs.session import session
-from macnn.runs.setup import open_images, open_loader, place, prepare
+from macnn.runs.setup import open_images, open_loader, prepare, to_device
 from macnn.runs.summaries import AlternationSummary, finished_summary
 from macnn.training.alternation import Alternation
 from macnn.training.recorded import Hooks, run_recorded
@@ -65,7 +65,7 @@ def _run(
         )
     device = prepare(settings)
     images = open_images(settings, listen)
-    network = place(_network(settings, init, resume, images), settings, device)
+    network = to_device(_network(settings, init, resume, images), settings, device)
     training = images.split("train")
 
     def build(hooks: Hooks) -> Alternation:

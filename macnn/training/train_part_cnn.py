@@ -10,7 +10,7 @@ from macnn.runs.folder import check_output
 from macnn.runs.networks import load_part_cnn, new_part_cnn
 from macnn.runs.resume import warn_if_others_may_write
 from macnn.runs.session import session
-from macnn.runs.setup import check_classes, open_images, open_loader, place, prepare
+from macnn.runs.setup import check_classes, open_images, open_loader, prepare, to_device
 from macnn.runs.summaries import TrainingSummary, finished_summary
 from macnn.training.part_cnn import StreamTraining
 from macnn.training.recorded import Hooks, run_recorded
@@ -63,7 +63,7 @@ def _run(
     images = open_images(settings, listen)
     check_classes(images, source.class_names)
     made = load_part_cnn(source) if resume else new_part_cnn(source, settings)
-    network = place(made, settings, device)
+    network = to_device(made, settings, device)
     training = images.split("train")
 
     def build(hooks: Hooks) -> StreamTraining:

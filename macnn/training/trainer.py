@@ -17,16 +17,17 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from macnn import bounds, world
+from macnn import bounds, distributed
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader, mix
-from macnn.evaluation.telemetry import TelemetryFigures
+from macnn.evaluation.attention_metrics import AttentionFigures
 from macnn.events import Listener, Metrics, Progress
 from macnn.model import Model
 from macnn.model.backbones import Backbone
 from macnn.reading import Document
 from macnn.text import shown
-from macnn.training.average import MovingAverage
+from macnn.training.ema import MovingAverage
+from macnn.training.meters import Meters
 from macnn.training.optimisers import (
     expected_tensors,
     load_optimiser,
@@ -34,8 +35,7 @@ from macnn.training.optimisers import (
     set_rates,
 )
 from macnn.training.saved import check_tensors, fitting, rows, shaped, typed
-from macnn.training.stepper import Stepper
-from macnn.training.tally import Tally
+from macnn.training.train_step import TrainStep
 
 REPORT_EVERY = 5  # steps; reporting waits for the device
 Count = Annotated[int, Field(ge=0, le=bounds.COUNT)]
@@ -102,12 +102,12 @@ class Trainer(ABC):
         self.after_step, self.validate = after_step, validate
         self.position, self.rounds, self.epochs = position, rounds, epochs
         self.device = next(network.parameters()).device
-        self.tally = Tally(settings.margin)
+        self.meters = Meters(settings.margin)
         self.average = MovingAverage(network, settings.ema) if settings.ema else None
         backbones = [module for module in network.modules() if isinstance(module, Backbone)]
-        self.stepper = Stepper(
+        self.train_step = TrainStep(
             settings,
-            training.photographs.images,
+            training.dataset.images,
             self.device,
             scale_loss=any(b.compute_dtype == torch.float16 for b in backbones),
         )
@@ -141,7 +141,7 @@ class Trainer(ABC):
         """What is done in each phase, and the phase that follows; "validation" ends a round."""
 
     @abstractmethod
-    def _tallied(self, phase: str) -> set[str]:
+    def _metered(self, phase: str) -> set[str]:
         """Names of the means that a phase reports."""
 
     def _epochs(self, module: nn.Module, loss_of: Callable[[Batch], Tensor]) -> None:
@@ -158,9 +158,9 @@ class Trainer(ABC):
                 there = batch.to(self.device)
                 self._step(self.learning, total, self.optimiser, module, there, loss_of)
         # Batch norms have seen different images in every process.
-        world.share(self.network.buffers())
+        distributed.broadcast(self.network.buffers())
         if self.average is not None:
-            world.share(self.average.weights.values())
+            distributed.broadcast(self.average.weights.values())
 
     def _step(
         self,
@@ -174,14 +174,14 @@ class Trainer(ABC):
         """Take one step, and say so."""
         position = self.position
         # Random layers draw by step and process, whatever happened before.
-        torch.manual_seed(mix(self.training.photographs.seed, position.step, world.rank()))
-        self.stepper.step(position.step + 1, optimiser, module, batch, loss_of)
+        torch.manual_seed(mix(self.training.dataset.seed, position.step, distributed.rank()))
+        self.train_step.step(position.step + 1, optimiser, module, batch, loss_of)
         position.step += 1
         position.done += 1
         if self.average is not None:
             self.average.update(position.step)
         if position.done % REPORT_EVERY == 0 or position.done == total:
-            self.stepper.check()
+            self.train_step.check()
             self._progress(phase, total)
         self.after_step()
 
@@ -196,8 +196,8 @@ class Trainer(ABC):
             began = now
 
     def _progress(self, phase: str, total: int) -> None:
-        figures = self.tally.means(everywhere=False)
-        maps = self.tally.maps(everywhere=False)
+        figures = self.meters.means(everywhere=False)
+        maps = self.meters.maps(everywhere=False)
         if maps is not None and maps.peak_distance is not None:
             figures |= {"peaks apart": maps.peak_distance}
         if maps is not None:
@@ -205,12 +205,12 @@ class Trainer(ABC):
         task = f"Round {self.position.round + 1}/{self.rounds}, {phase} phase"
         self.listen(Progress(task, self.position.done, total, figures))
 
-    def _end_of_phase(self, phase: str) -> tuple[dict[str, float], TelemetryFigures | None]:
+    def _end_of_phase(self, phase: str) -> tuple[dict[str, float], AttentionFigures | None]:
         """Record the means of a phase, and return them and the figures of its maps."""
-        means, maps = self.tally.means(everywhere=True), self.tally.maps(everywhere=True)
+        means, maps = self.meters.means(everywhere=True), self.meters.maps(everywhere=True)
         values = {"round": self.position.round + 1, **means, **(maps.values() if maps else {})}
         self.listen(Metrics(phase, self.position.step, values))
-        self.tally = Tally(self.settings.margin)
+        self.meters = Meters(self.settings.margin)
         return means, maps
 
     def summary(self) -> dict[str, Any]:
@@ -237,8 +237,8 @@ class Trainer(ABC):
 
         Every process calls this at the same step; what it gives is the same in all of them.
         """
-        self.stepper.check()
-        tensors = {f"tally.{k}": v for k, v in self.tally.tensors().items()}
+        self.train_step.check()
+        tensors = {f"meters.{k}": v for k, v in self.meters.tensors().items()}
         for name, optimiser in self.optimisers.items():
             tensors |= {f"{name}.{k}": v for k, v in optimiser_tensors(optimiser).items()}
         if self.average is not None:
@@ -247,7 +247,7 @@ class Trainer(ABC):
             tensors |= {f"raw.{name}": value.clone() for name, value in weights.items()}
         return tensors, {
             "position": asdict(self.position),
-            "scaler": self.stepper.scaler.state_dict(),
+            "scaler": self.train_step.scaler.state_dict(),
         }
 
     def load(self, tensors: dict[str, Tensor], facts: dict[str, Any], origin: object) -> None:
@@ -265,10 +265,10 @@ class Trainer(ABC):
             position = typed(type(self.position), facts.get("position"), "position")
             self._check(position)
             check_tensors(self._expected(position, tensors), tensors)
-            scaler, scale = self.stepper.scaler, None
+            scaler, scale = self.train_step.scaler, None
             if scaler.is_enabled():
                 scale = typed(LossScale, facts.get("scaler"), "scaler").model_dump(by_alias=True)
-            self.tally.load(_named(tensors, "tally"), self.device)
+            self.meters.load(_named(tensors, "meters"), self.device)
         self.position = position
         if scale is not None:
             scaler.load_state_dict(scaler.state_dict() | scale)
@@ -305,9 +305,9 @@ class Trainer(ABC):
         """
         like: dict[str, Tensor] = {}
         if position.done:
-            count = rows(saved, "tally.")
-            names = self._tallied(position.phase)
-            like |= {f"tally.{name}": shaped(count, 2, dtype=torch.float64) for name in names}
+            count = rows(saved, "meters.")
+            names = self._metered(position.phase)
+            like |= {f"meters.{name}": shaped(count, 2, dtype=torch.float64) for name in names}
         for name, optimiser in self.optimisers.items():
             if _named(saved, name):
                 own = expected_tensors(optimiser)

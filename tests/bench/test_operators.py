@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 import macnn_kernels as kernels
-from macnn.bench import plain
+from macnn.bench import eager
 from macnn.bench.cases import Shape
 from macnn.bench.clock import Clock, Timing
 from macnn.bench.operators import OperatorBench, Row, bench_operators
@@ -79,18 +79,18 @@ def test_the_plain_module_computes_the_same():
     features = torch.randn(2, 12, 5, 6).relu()
     weights = torch.rand(2, 3, 12)
     peaks = kernels.channel_peaks(features)
-    assert_close(plain.channel_peaks(features), tuple(peaks))
-    assert_close(plain.peak_gram(peaks.x, peaks.y), kernels.peak_gram(peaks))
+    assert_close(eager.channel_peaks(features), tuple(peaks))
+    assert_close(eager.peak_gram(peaks.x, peaks.y), kernels.peak_gram(peaks))
     attention, parts = kernels.part_attention(features, weights, scale=0.5)
-    assert_close(plain.part_attention(features, weights, scale=0.5), (attention, parts))
-    assert_close(plain.grouping_loss(attention), tuple(kernels.grouping_loss(attention)))
+    assert_close(eager.part_attention(features, weights, scale=0.5), (attention, parts))
+    assert_close(eager.grouping_loss(attention), tuple(kernels.grouping_loss(attention)))
     layers = [torch.randn(s) for s in ((2, 12), (3, 5, 12), (3, 5), (3, 12, 5), (3, 12))]
-    assert_close(plain.channel_grouping(*layers), kernels.channel_grouping(*layers))
+    assert_close(eager.channel_grouping(*layers), kernels.channel_grouping(*layers))
 
 
 def test_plain_clustering_finds_what_is_there():
     trajectories = torch.tensor([[0.0, 0], [9, 9], [0, 1], [9, 8], [1, 0]])
-    labels = plain.cluster_channels(trajectories, 2, restarts=4)
+    labels = eager.cluster_channels(trajectories, 2, restarts=4)
     assert (labels == labels[0]).tolist() == [True, False, True, False, True]
 
 

@@ -30,7 +30,7 @@ def test_every_point_of_a_curve_has_the_time_of_every_operator(measured):
 
 
 def test_the_survey_and_the_processes_are_part_of_it(measured):
-    assert [row["images"] for row in measured["survey"]] == [64, 128]
+    assert [row["images"] for row in measured["statistics"]] == [64, 128]
     assert measured["processes"] == ["shared"]
 
 

@@ -74,7 +74,7 @@ def test_every_phase_of_training_is_measured_against_the_plain_module(macnn, tmp
     found = json.loads(file.read_text())
     phases = {row["phase"]: row for row in found["phases"]}
     assert list(phases) == [
-        "survey", "grouping", "grouping, kept features", "convolution", "evaluation"
+        "statistics", "grouping", "grouping, kept features", "convolution", "evaluation"
     ]  # fmt: skip
     for name, row in phases.items():
         assert name in out
@@ -100,4 +100,4 @@ def test_cost_is_measured_over_one_size_at_a_time(macnn, monkeypatch):
         ("batch", 1), ("batch", 2), ("height", 3), ("height", 4)
     ]  # fmt: skip
     assert all(row["seconds"]["part_attention forward"] > 0 for row in found["curves"])
-    assert [row["images"] for row in found["survey"]] == [64, 256]
+    assert [row["images"] for row in found["statistics"]] == [64, 256]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from macnn.data.layouts.cub import read_cub
-from macnn.data.loaders import Loader, Photographs
+from macnn.data.loaders import ImageDataset, Loader
 from macnn.inference.formats import FORMATS
 from macnn.inference.preprocessing import preprocessing
 from macnn.inference.recogniser import open_recogniser
@@ -95,7 +95,7 @@ def test_exports_agree_on_all_real_test_images(macnn, real_birds, real_weights, 
     geometry = preprocessing(checkpoint).geometry()
     images = read_cub(real_birds).split("test")
     answers = {name: [] for name in models}
-    for batch in Loader(Photographs(images, geometry, seed=0), 32).epoch():
+    for batch in Loader(ImageDataset(images, geometry, seed=0), 32).epoch():
         with torch.inference_mode():
             for name, model in models.items():
                 answers[name].append(model(batch.images).logits)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from macnn.training.stepper import Stepper
+from macnn.training.train_step import TrainStep
 from macnn_cli.main import run as run_command
 
 USAGE, CHECKPOINT, DISK, STOPPED = 2, 4, 7, 75
@@ -39,7 +39,7 @@ class Made:
 def made(tmp_path_factory):
     """Written once, in a folder laid out as the home folder is; to be copied, not changed."""
     folder = tmp_path_factory.mktemp("made")
-    step = Stepper.step
+    step = TrainStep.step
 
     def stopping(self, number, *arguments):
         step(self, number, *arguments)
@@ -51,7 +51,7 @@ def made(tmp_path_factory):
             patch.chdir(folder)
             patch.setattr(sys, "argv", ["macnn", *map(str, arguments)])
             if code == STOPPED:
-                patch.setattr(Stepper, "step", stopping)
+                patch.setattr(TrainStep, "step", stopping)
             with pytest.raises(SystemExit) as left:
                 run_command()
         assert left.value.code == code

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from macnn.data.cache import open_cache, write_cache
 from macnn.data.layouts import open_data_set
-from macnn.data.loaders import Loader, Photographs
+from macnn.data.loaders import ImageDataset, Loader
 from macnn.data.samples import BadImage
 from macnn.data.transforms import geometry
 from macnn.errors import DataError, DiskError, UsageError
@@ -40,7 +40,7 @@ def folder(images, tmp_path):
 @pytest.mark.parametrize("augment", ["none", "flip"])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_with_crop_the_network_sees_the_same_bits(images, folder, augment, workers):
-    plain = Photographs(images, geometry(SIZE, "crop", augment), seed=1)
+    plain = ImageDataset(images, geometry(SIZE, "crop", augment), seed=1)
     cached = replace(plain, cache=open_cache(folder, images, SIZE))
     for expected, batch in zip(
         Loader(plain, 3, shuffle=True).epoch(2),
@@ -53,7 +53,7 @@ def test_with_crop_the_network_sees_the_same_bits(images, folder, augment, worke
 
 @pytest.mark.parametrize(("mode", "augment"), [("pad", "none"), ("crop", "strong")])
 def test_otherwise_it_is_nearly_the_same_at_the_same_place(images, folder, mode, augment):
-    plain = Photographs(images, geometry(SIZE, mode, augment), seed=1)
+    plain = ImageDataset(images, geometry(SIZE, mode, augment), seed=1)
     cached = replace(plain, cache=open_cache(folder, images, SIZE))
     expected, batch = (next(Loader(p, 7).epoch()) for p in (plain, cached))
     if augment == "none":  # a strong crop is drawn for the size it is given

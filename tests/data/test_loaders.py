@@ -5,14 +5,14 @@ import torch
 from torch.testing import assert_close
 
 from macnn.data.layouts.cub import read_cub
-from macnn.data.loaders import Loader, Photographs, unframe
+from macnn.data.loaders import ImageDataset, Loader, unframe
 from macnn.data.transforms import geometry
 
 
 @pytest.fixture
 def loader(birds):
     images = read_cub(birds).split("train")
-    return Loader(Photographs(images, geometry(32, "squash", "strong"), seed=3), 5, shuffle=True)
+    return Loader(ImageDataset(images, geometry(32, "squash", "strong"), seed=3), 5, shuffle=True)
 
 
 def test_an_epoch_visits_every_image_once_in_an_order_of_its_own(loader):
@@ -25,7 +25,7 @@ def test_an_epoch_visits_every_image_once_in_an_order_of_its_own(loader):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_epoch_from_an_offset_gives_the_batches_it_would_have_given(loader, workers):
     whole = list(loader.epoch(1))
-    other = Loader(loader.photographs, 5, shuffle=True, workers=workers)
+    other = Loader(loader.dataset, 5, shuffle=True, workers=workers)
     rest = list(other.epoch(1, offset=2))
     assert len(rest) == len(whole) - 2
     for expected, batch in zip(whole[2:], rest, strict=True):
@@ -35,7 +35,7 @@ def test_an_epoch_from_an_offset_gives_the_batches_it_would_have_given(loader, w
 
 def test_augmentation_differs_from_epoch_to_epoch_and_leaves_the_global_generator_alone(loader):
     state = torch.get_rng_state()
-    first, second = loader.photographs[0, 0], loader.photographs[1, 0]
+    first, second = loader.dataset[0, 0], loader.dataset[1, 0]
     list(loader.epoch())
     assert not torch.equal(first.images, second.images)
     assert torch.equal(torch.get_rng_state(), state)
@@ -66,7 +66,7 @@ def test_the_frame_maps_a_marked_pixel_back_to_where_it_was(tmp_path, mode, augm
     picture.paste((255, 255, 255), (56, 46, 64, 54))  # centre (60, 50)
     picture.save(file)
     images = ImageSet("dot", Path(), (Sample(file, 0, "train"),), ("dot",))
-    photographs = Photographs(images, geometry(64, mode, augment), seed=0)
+    photographs = ImageDataset(images, geometry(64, mode, augment), seed=0)
     seen = 0
     for epoch in range(8):
         batch = replace(photographs)[epoch, 0]

@@ -4,7 +4,7 @@ from torch.testing import assert_close
 
 from macnn import events
 from macnn.data.layouts.cub import read_cub
-from macnn.data.loaders import Loader, Photographs
+from macnn.data.loaders import ImageDataset, Loader
 from macnn.data.transforms import geometry
 from macnn.errors import DataError
 from macnn.evaluation.evaluate import evaluate, keypoint_tensors, predict
@@ -14,7 +14,7 @@ from macnn.model.backbones import BackboneSpec, build_backbone
 
 def loader(birds, split="test", batch_size=16, mode="squash"):
     view = geometry(64, mode)
-    return Loader(Photographs(read_cub(birds).split(split), view, seed=0), batch_size)
+    return Loader(ImageDataset(read_cub(birds).split(split), view, seed=0), batch_size)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_every_image_counts_once_whatever_the_batch(birds, network):
 def test_a_part_that_sits_on_a_keypoint_is_measured_to_sit_there(birds, network, mode, monkeypatch):
     """Maps that peak at the tail's cell: the centre must land within a cell of the tail."""
     data = loader(birds, mode=mode)
-    points, _ = keypoint_tensors(data.photographs.images)
+    points, _ = keypoint_tensors(data.dataset.images)
     batch = next(iter(data.epoch()))
     framed = points[:, 3:] * batch.frames[:, None, :, 0] + batch.frames[:, None, :, 1]
     cells = (network.grid.to_fractions(framed) * 8 - 0.5).round().long().clamp(0, 7)[:, 0]

@@ -20,17 +20,17 @@ def command(environment, *arguments):
 
 def poisoned(environment, rank, step, *arguments):
     """Run the command line; in one process the loss of one step is not a number."""
-    from macnn import world
-    from macnn.training.stepper import Stepper
+    from macnn import distributed
+    from macnn.training.train_step import TrainStep
 
-    take = Stepper.step
+    take = TrainStep.step
 
     def taking(self, number, optimiser, module, batch, loss_of):
-        wrong = world.rank() == rank and number == step
+        wrong = distributed.rank() == rank and number == step
         factor = torch.nan if wrong else 1.0
         take(self, number, optimiser, module, batch, lambda piece: loss_of(piece) * factor)
 
-    Stepper.step = taking
+    TrainStep.step = taking
     command(environment, *arguments)
 
 
@@ -39,29 +39,29 @@ def counted(environment, folder, images, result):
     os.environ.update(environment)
     from dataclasses import replace
 
-    from macnn import events, world
+    from macnn import distributed, events
     from macnn.data.layouts.cub import read_cub
-    from macnn.data.loaders import Loader, Photographs
+    from macnn.data.loaders import ImageDataset, Loader
     from macnn.data.transforms import geometry
     from macnn.evaluation.evaluate import predict
     from macnn.model import Network, NetworkSpec
     from macnn.model.backbones import BackboneSpec, build_backbone
-    from macnn.training.discovery import Survey, survey_images
+    from macnn.training.discovery import ChannelStatistics, collect_statistics
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    with world.joined(60):
+    with distributed.process_group(60):
         network = Network(
             NetworkSpec("tiny", None, 32, 2, 16), build_backbone(BackboneSpec("tiny"), None)
         )
         read = read_cub(folder)
         chosen = replace(read, samples=read.samples[:images])
-        loader = Loader(Photographs(chosen, geometry(32, "squash"), seed=0), 8)
+        loader = Loader(ImageDataset(chosen, geometry(32, "squash"), seed=0), 8)
         found = predict(network, loader, margin=0.02, task="", listen=events.silent)
-        survey = Survey.begin(network)
-        survey_images(network, loader, survey, lambda: None, events.silent)
+        survey = ChannelStatistics.begin(network)
+        collect_statistics(network, loader, survey, lambda: None, events.silent)
         tensors, facts = survey.state()
-        if world.rank() == 0:
+        if distributed.rank() == 0:
             torch.save(
                 {
                     "samples": found.samples,

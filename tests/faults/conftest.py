@@ -14,7 +14,7 @@ from macnn.config import resolve
 from macnn.runs.checkpoint import read_checkpoint
 from macnn.runs.resume import find_resume
 from macnn.training import pretrain_parts, train, train_part_cnn
-from macnn.training.stepper import Stepper
+from macnn.training.train_step import TrainStep
 
 ROUNDS, GROUPING, CONVOLUTION = 3, 2, 6  # 16 images, 3 at a time
 STEPS = ROUNDS * (GROUPING + CONVOLUTION)
@@ -79,7 +79,7 @@ def streams_training(flags):
 @pytest.fixture
 def stop_after(monkeypatch):
     """Have this process asked to stop right after one optimiser step."""
-    step = Stepper.step
+    step = TrainStep.step
 
     def arrange(last):
         def stepping(self, number, *arguments):
@@ -87,7 +87,7 @@ def stop_after(monkeypatch):
             if number == last:
                 signal.raise_signal(signal.SIGTERM)
 
-        monkeypatch.setattr(Stepper, "step", stepping)
+        monkeypatch.setattr(TrainStep, "step", stepping)
 
     return arrange
 

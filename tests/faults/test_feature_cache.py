@@ -8,7 +8,7 @@ import torch
 from macnn import events
 from macnn.config.training import TrainSettings
 from macnn.data.layouts.cub import read_cub
-from macnn.data.loaders import Loader, Photographs
+from macnn.data.loaders import ImageDataset, Loader
 from macnn.data.transforms import geometry
 from macnn.files import temporary_path
 from macnn.model import Network, NetworkSpec
@@ -24,7 +24,7 @@ def features(birds, tmp_path):
     torch.manual_seed(0)
     network = Network(NetworkSpec("tiny", None, 64, 4), build_backbone(BackboneSpec("tiny"), None))
     images = read_cub(birds).split("train")
-    loader = Loader(Photographs(images, geometry(64, "squash"), seed=1), 8)
+    loader = Loader(ImageDataset(images, geometry(64, "squash"), seed=1), 8)
 
     def build(place):
         settings = TrainSettings(feature_cache=place)

@@ -91,7 +91,7 @@ def test_terminated_while_finding_parts_or_evaluating(start, flags, parts, tmp_p
         terminate(process)
         process.join()
         assert process.exitcode == 75
-        assert read_checkpoint(run).kind == "survey"
+        assert read_checkpoint(run).kind == "statistics"
     codes = []
     for moment in range(1, 12):  # some too early to have begun, some too late to be stopped
         shutil.rmtree(parts / "report", ignore_errors=True)

@@ -97,9 +97,9 @@ def test_a_run_whose_process_is_killed_and_restarted_ends_with_the_same_bytes(
 DYING = """
 import os, pathlib, signal
 from macnn_cli import main
-from macnn.training.stepper import Stepper
+from macnn.training.train_step import TrainStep
 
-take, died = Stepper.step, pathlib.Path(os.environ["MACNN_TEST_DIES"])
+take, died = TrainStep.step, pathlib.Path(os.environ["MACNN_TEST_DIES"])
 
 def taking(self, number, *arguments):
     take(self, number, *arguments)
@@ -107,6 +107,6 @@ def taking(self, number, *arguments):
         died.touch()
         os.kill(os.getpid(), signal.SIGKILL)
 
-Stepper.step = taking
+TrainStep.step = taking
 main.run()
 """

@@ -30,8 +30,8 @@ def test_auto_takes_the_newest_checkpoint_or_none(run, tmp_path):
 
 def test_a_path_must_hold_a_run_of_this_kind(run, tmp_path):
     assert find_resume(str(run), None, "macnn").run == run
-    with pytest.raises(CheckpointError, match="expected survey"):
-        find_resume(str(run), None, "survey")
+    with pytest.raises(CheckpointError, match="expected statistics"):
+        find_resume(str(run), None, "statistics")
     with pytest.raises(CheckpointError, match="no such folder"):
         find_resume(str(tmp_path / "new"), None, "macnn")
 

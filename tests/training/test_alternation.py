@@ -7,7 +7,7 @@ import torch
 from macnn import events
 from macnn.config.training import TrainSettings
 from macnn.data.layouts.cub import read_cub
-from macnn.data.loaders import Loader, Photographs
+from macnn.data.loaders import ImageDataset, Loader
 from macnn.data.transforms import geometry
 from macnn.errors import NonFiniteError
 from macnn.files import temporary_path
@@ -21,11 +21,9 @@ def alternation(birds, parts=2, listen=events.silent, after_step=lambda: None, *
     torch.manual_seed(0)
     spec = NetworkSpec("tiny", None, 32, parts, classes=16)
     network = Network(spec, Backbone(BackboneSpec("tiny")))
-    photographs = Photographs(
-        read_cub(birds).split("train"), geometry(32, "squash", "flip"), seed=1
-    )
-    loader = Loader(photographs, 16, shuffle=True)
-    still = replace(loader, photographs=replace(photographs, geometry=geometry(32, "squash")))
+    dataset = ImageDataset(read_cub(birds).split("train"), geometry(32, "squash", "flip"), seed=1)
+    loader = Loader(dataset, 16, shuffle=True)
+    still = replace(loader, dataset=replace(dataset, geometry=geometry(32, "squash")))
     chosen = {"rounds": 2, "epochs": 1, "grouping_steps": 3, "grouping_rate": 1e-2} | settings
     return Alternation(
         network,

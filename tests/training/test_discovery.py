@@ -10,7 +10,7 @@ from macnn.errors import NonFiniteError
 from macnn.model import NetworkSpec
 from macnn.model.grouping import ChannelGrouping
 from macnn.training import discovery
-from macnn.training.discovery import Survey, form_parts, survey_images
+from macnn.training.discovery import ChannelStatistics, collect_statistics, form_parts
 from macnn_kernels import channel_peaks, cluster_channels
 
 
@@ -58,25 +58,27 @@ def found():
     torch.manual_seed(0)
     network = Moving(images=30)
     settings = PretrainSettings(restarts=16, fit_steps=150, fit_rate=1e-2)
-    loader, survey = Indices(30), Survey.begin(network)
-    survey_images(network, loader, survey, lambda: None, events.silent)
-    result = form_parts(network, loader, survey, settings, gain=1.5, seed=0, listen=events.silent)
+    loader, statistics = Indices(30), ChannelStatistics.begin(network)
+    collect_statistics(network, loader, statistics, lambda: None, events.silent)
+    result = form_parts(
+        network, loader, statistics, settings, gain=1.5, seed=0, listen=events.silent
+    )
     return network, result
 
 
 def test_a_survey_that_was_saved_half_way_ends_as_if_never_stopped():
     network = Moving(images=30)
-    whole, half, rest = (Survey.begin(network) for _ in range(3))
-    survey_images(network, Indices(30), whole, lambda: None, events.silent)
+    whole, half, rest = (ChannelStatistics.begin(network) for _ in range(3))
+    collect_statistics(network, Indices(30), whole, lambda: None, events.silent)
 
     def stop_at_three():
         if half.batches == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        survey_images(network, Indices(30), half, stop_at_three, events.silent)
+        collect_statistics(network, Indices(30), half, stop_at_three, events.silent)
     rest.load(*half.state(), "half")
-    survey_images(network, Indices(30), rest, lambda: None, events.silent)
+    collect_statistics(network, Indices(30), rest, lambda: None, events.silent)
     for (name, expected), (_, found) in zip(
         whole.state()[0].items(), rest.state()[0].items(), strict=True
     ):
@@ -128,9 +130,9 @@ def test_the_partition_is_that_of_kmeans_on_explicit_trajectories():
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e30])
 def test_features_out_of_range_end_the_search_for_parts(value):
     network = Moving(images=8)
-    survey = Survey.begin(network)
-    survey_images(network, Indices(8), survey, lambda: None, events.silent)
-    survey.pooled[3, 2] = value
+    statistics = ChannelStatistics.begin(network)
+    collect_statistics(network, Indices(8), statistics, lambda: None, events.silent)
+    statistics.pooled[3, 2] = value
     settings = PretrainSettings(restarts=2, fit_steps=1)
     with pytest.raises(NonFiniteError, match="features are not finite; use other --weights"):
-        form_parts(network, Indices(8), survey, settings, gain=1, seed=0, listen=events.silent)
+        form_parts(network, Indices(8), statistics, settings, gain=1, seed=0, listen=events.silent)

@@ -8,14 +8,14 @@ import torch
 from macnn import events
 from macnn.config.training import TrainSettings
 from macnn.data.layouts.cub import read_cub
-from macnn.data.loaders import Loader, Photographs
+from macnn.data.loaders import ImageDataset, Loader
 from macnn.data.transforms import geometry
 from macnn.errors import CheckpointError
 from macnn.files import temporary_path
 from macnn.model import Network, NetworkSpec, PartCNNSpec, build_part_cnn
 from macnn.model.backbones import Backbone, BackboneSpec
 from macnn.training.alternation import Alternation
-from macnn.training.discovery import Seen, Survey
+from macnn.training.discovery import ChannelStatistics, Seen
 from macnn.training.part_cnn import StreamTraining
 
 ODD = ({}, [], "", "x", -1, 2**200, 1e300, float("nan"), float("inf"), None, 0.5)
@@ -30,7 +30,7 @@ def trainer(birds, kind, after_step=lambda: None):
     """A training of this kind, nothing trained yet: two rounds of two grouping steps and epochs."""
     torch.manual_seed(0)
     images = replace(read_cub(birds), samples=read_cub(birds).split("train").samples[:8])
-    loader = Loader(Photographs(images, geometry(32, "squash", "flip"), seed=1), 4, shuffle=True)
+    loader = Loader(ImageDataset(images, geometry(32, "squash", "flip"), seed=1), 4, shuffle=True)
     parts = 0 if kind == "baseline" else 2
     spec = NetworkSpec("tiny", None, 32, parts, 16, hidden=4)
     settings = TrainSettings(
@@ -130,7 +130,7 @@ def test_every_tensor_must_be_there_and_fit(birds, saved, kind):
                 training.load(other, facts, "run")
     assert all(torch.equal(before[n], v) for n, v in training.network.state_dict().items())
     assert training.position.step == 0
-    assert training.tally.sums == {}
+    assert training.meters.sums == {}
 
 
 @pytest.mark.parametrize("kind", STATES)
@@ -166,8 +166,8 @@ def test_every_fact_must_be_there_and_fit(birds, saved, kind):
         ({"done": 99}, "step 99 of 3 in round 0 of 2"),
         ({"losses": []}, "0 losses of 1 phases"),
         ({"losses": [1.0, 1.0]}, "2 losses of 1 phases"),
-        ({"done": 0}, "'tally.*' is none of its tensors"),
-        ({"phase": "grouping", "losses": []}, "'tally.*' is none of its tensors"),
+        ({"done": 0}, "'meters.*' is none of its tensors"),
+        ({"phase": "grouping", "losses": []}, "'meters.*' is none of its tensors"),
         ({"further": 1}, "position: further"),
     ],
 )
@@ -181,17 +181,18 @@ def test_a_position_the_training_does_not_come_by_is_refused(birds, saved, chang
 @pytest.mark.parametrize("value", [0.0, -1.0, 1e200])
 def test_sums_over_no_images_or_out_of_range_are_refused(birds, saved, value):
     tensors, facts = saved("convolution")
-    for name in ("tally.cls", "tally./telemetry"):
+    for name in ("meters.cls", "meters./telemetry"):
         wrong = tensors[name].clone()
         wrong[0, -1] = value
-        with pytest.raises(CheckpointError, match=f"'{name[6:]}' is no sum over images"):
+        mean = name.removeprefix("meters.")
+        with pytest.raises(CheckpointError, match=f"'{mean}' is no sum over images"):
             trainer(birds, "convolution").load(tensors | {name: wrong}, facts, "run")
 
 
 def survey(images):
     """A survey of four channels, and its state after some images in batches of two."""
     network = Network(NetworkSpec("tiny", None, 32, 2), Backbone(BackboneSpec("tiny")))
-    begun = Survey.begin(network)
+    begun = ChannelStatistics.begin(network)
     tensors, _ = begun.state()
     channels = len(begun.dead)
     tensors |= {

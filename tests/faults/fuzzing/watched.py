@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from macnn.training.stepper import Stepper
+from macnn.training.train_step import TrainStep
 from macnn_cli import main
 
 SECONDS, BYTES = 20, 1.5e9  # that an input may take
@@ -83,7 +83,7 @@ def _command(arguments, files, stop):
 @contextmanager
 def bounded(stop):
     """A training is asked to stop after some steps; nothing starts many processes."""
-    step, start, taken, started = Stepper.step, BaseProcess.start, [], []
+    step, start, taken, started = TrainStep.step, BaseProcess.start, [], []
 
     def stepping(self, *arguments):
         step(self, *arguments)
@@ -96,8 +96,8 @@ def bounded(stop):
         assert len(started) < 9, "starts more and more processes"
         start(self)
 
-    Stepper.step, BaseProcess.start = stepping, starting
+    TrainStep.step, BaseProcess.start = stepping, starting
     try:
         yield
     finally:
-        Stepper.step, BaseProcess.start = step, start
+        TrainStep.step, BaseProcess.start = step, start

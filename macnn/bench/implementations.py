@@ -8,21 +8,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, Optimizer
 
-from macnn.bench import plain
+from macnn.bench import eager
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch
 from macnn.data.samples import ImageSet
 from macnn.model import Network
 from macnn.training.losses import classification_loss, grouping_objective
 from macnn.training.optimisers import convolution_optimiser, grouping_optimiser
-from macnn.training.stepper import Stepper
+from macnn.training.train_step import TrainStep
 from macnn_kernels import channel_peaks, peak_gram
 
 Loss = Callable[[Batch], Tensor]
 
 
 @dataclass(frozen=True)
-class Way:
+class Implementation:
     """What the phases of training consist of.
 
     count: adds the peaks of features (B, C, H, W) to a Gram matrix. recognise: from features to
@@ -39,10 +39,12 @@ class Way:
     convolution_optimiser: Optimizer
 
 
-def ours(network: Network, settings: TrainSettings, images: ImageSet, scale_loss: bool) -> Way:
+def ours(
+    network: Network, settings: TrainSettings, images: ImageSet, scale_loss: bool
+) -> Implementation:
     """As macnn trains."""
     device = next(network.parameters()).device
-    stepper = Stepper(settings, images, device, scale_loss=scale_loss)
+    train_step = TrainStep(settings, images, device, scale_loss=scale_loss)
 
     def recognise(features: Tensor) -> tuple[Tensor, Tensor | None]:
         output = network.recognise(features)
@@ -54,13 +56,13 @@ def ours(network: Network, settings: TrainSettings, images: ImageSet, scale_loss
         return classification_loss(logits, labels)
 
     def take(optimiser: Optimizer, batch: Batch, loss: Loss) -> None:
-        stepper.step(1, optimiser, network, batch, loss)
-        stepper.recent.clear()
+        train_step.step(1, optimiser, network, batch, loss)
+        train_step.recent.clear()
 
     def count(features: Tensor, gram: Tensor) -> None:
         peak_gram(channel_peaks(features), out=gram)
 
-    return Way(
+    return Implementation(
         count,
         recognise,
         lambda maps: grouping_objective(maps, settings).total,
@@ -71,22 +73,22 @@ def ours(network: Network, settings: TrainSettings, images: ImageSet, scale_loss
     )
 
 
-def usual(network: Network, settings: TrainSettings) -> Way:
+def usual(network: Network, settings: TrainSettings) -> Implementation:
     """Loops over parts, optimisers as they come, the loss read at every step."""
     grouping, classifiers, spec = network.grouping, network.classifiers, network.spec
     assert isinstance(grouping, nn.Module)
     assert classifiers is not None
 
     def count(features: Tensor, gram: Tensor) -> None:
-        x, y, _ = plain.channel_peaks(features.float())
-        gram.add_(plain.peak_gram(x, y))
+        x, y, _ = eager.channel_peaks(features.float())
+        gram.add_(eager.peak_gram(x, y))
 
     def recognise(features: Tensor) -> tuple[list[Tensor], Tensor]:
         features = features.float()
         pooled = features.mean((2, 3)) * spec.feature_scale
         layers = (getattr(grouping, name) for name in ("w1", "b1", "w2", "b2"))
-        weights = plain.channel_grouping(pooled, *layers)
-        maps, parts = plain.part_attention(
+        weights = eager.channel_grouping(pooled, *layers)
+        maps, parts = eager.part_attention(
             features, weights, scale=spec.response_scale, power=spec.power
         )
         if not spec.map_gradient and torch.is_grad_enabled():
@@ -101,7 +103,7 @@ def usual(network: Network, settings: TrainSettings) -> Way:
         return logits, maps
 
     def grouping_loss(maps: Tensor) -> Tensor:
-        distance, diversity = plain.grouping_loss(maps, margin=settings.margin)
+        distance, diversity = eager.grouping_loss(maps, margin=settings.margin)
         side = max(maps.shape[-2:])
         return (distance.sum(1) / side**2 + settings.diversity_weight * diversity.sum(1)).mean()
 
@@ -119,7 +121,7 @@ def usual(network: Network, settings: TrainSettings) -> Way:
         *network.backbone.parameters(),
         *classifiers.parameters(),
     )
-    return Way(
+    return Implementation(
         count,
         recognise,
         grouping_loss,

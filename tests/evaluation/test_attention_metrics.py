@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from macnn.evaluation.telemetry import Telemetry, collapse_warning
+from macnn.evaluation.attention_metrics import AttentionMetrics, collapse_warning
 
 
 def peaked(*cells: tuple[int, int], height: int = 4, width: int = 8) -> torch.Tensor:
@@ -19,7 +19,7 @@ def peaked(*cells: tuple[int, int], height: int = 4, width: int = 8) -> torch.Te
 
 
 def figures(*batches: torch.Tensor):
-    telemetry = Telemetry()
+    telemetry = AttentionMetrics()
     for batch in batches:
         telemetry.update(batch)
     return telemetry.compute()
@@ -93,7 +93,7 @@ def test_permuting_parts_permutes_their_figures_only(order, seed):
 
 
 def test_figures_carry_no_gradient():
-    telemetry = Telemetry()
+    telemetry = AttentionMetrics()
     telemetry.update(random_maps(2, 2, 0).requires_grad_())
     telemetry.compute()
 
@@ -116,11 +116,11 @@ def test_collapse_is_warned_of_with_a_remedy():
 
 def test_nothing_seen_has_no_figures():
     with pytest.raises(ValueError, match="no attention maps"):
-        Telemetry().compute()
+        AttentionMetrics().compute()
 
 
 def test_the_number_of_parts_cannot_change():
-    telemetry = Telemetry()
+    telemetry = AttentionMetrics()
     telemetry.update(random_maps(2, 2, 0))
     with pytest.raises(ValueError, match="attention"):
         telemetry.update(random_maps(2, 3, 0))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from macnn.bench.ways import ours, usual
+from macnn.bench.implementations import ours, usual
 from macnn.config.training import TrainSettings
 from macnn.data.samples import ImageSet
 from macnn.model import Network, NetworkSpec

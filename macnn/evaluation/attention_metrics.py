@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from macnn import world
+from macnn import distributed
 from macnn.evaluation.ranges import Count, Figure, Many, Share
 from macnn_kernels import channel_peaks, checks, grouping_loss
 
@@ -15,7 +15,7 @@ COLLAPSED = 0.2
 
 
 @dataclass(frozen=True)
-class TelemetryFigures:
+class AttentionFigures:
     """Means over images; tuples hold one figure per part.
 
     Attributes:
@@ -61,8 +61,8 @@ class TelemetryFigures:
         return figures
 
 
-class Telemetry:
-    """Accumulates `TelemetryFigures` batch by batch, on the device of the maps.
+class AttentionMetrics:
+    """Accumulates `AttentionFigures` batch by batch, on the device of the maps.
 
     `update` never waits for the device; `compute` does. `sums` is all there is to keep of it:
     float64 (5 N + 3), five figures of every part, two of the image, and the number of images.
@@ -101,7 +101,7 @@ class Telemetry:
         sums = torch.cat((per_part.double().sum(1).flatten(), per_image.sum(1)))
         self.sums = sums if self.sums is None else self.sums + sums
 
-    def compute(self, *, everywhere: bool = True) -> TelemetryFigures:
+    def compute(self, *, everywhere: bool = True) -> AttentionFigures:
         """Figures of everything seen so far, in all processes or in this one.
 
         Raises:
@@ -109,12 +109,12 @@ class Telemetry:
         """
         if self.sums is None or self.sums[-1] == 0:
             raise ValueError("telemetry: no attention maps seen yet")
-        sums = (world.total(self.sums) if everywhere else self.sums).cpu()
+        sums = (distributed.all_reduce(self.sums) if everywhere else self.sums).cpu()
         images = sums[-1].item()
         figures = (sums[:-3].view(5, -1) / images).tolist()
         peak_distance, shared_peaks = (sums[-3:-1] / images).tolist()
         distance, fraction, diversity, entropy, relative = (tuple(row) for row in figures)
-        return TelemetryFigures(
+        return AttentionFigures(
             images=int(images),
             distance=distance,
             distance_fraction=fraction,
@@ -126,7 +126,7 @@ class Telemetry:
         )
 
 
-def collapse_warning(figures: TelemetryFigures) -> str | None:
+def collapse_warning(figures: AttentionFigures) -> str | None:
     """A sentence with a remedy if the parts are falling onto each other, else None."""
     if figures.peak_distance is None or figures.peak_distance >= COLLAPSED:
         return None

@@ -3,18 +3,18 @@
 import torch
 from torch import Tensor
 
-from macnn import world
-from macnn.evaluation.telemetry import Telemetry, TelemetryFigures
+from macnn import distributed
+from macnn.evaluation.attention_metrics import AttentionFigures, AttentionMetrics
 from macnn.text import shown
 from macnn.training.saved import LARGEST
 
 
-class Tally:
+class Meters:
     """Sums over the images of this process, on the device; reading them waits for it."""
 
     def __init__(self, margin: float) -> None:
         """Start empty; `margin` is that of Div."""
-        self.telemetry = Telemetry(margin)
+        self.telemetry = AttentionMetrics(margin)
         self.sums: dict[str, Tensor] = {}  # float64 (2,): sum over images, images
 
     def add(self, images: int, attention: Tensor | None = None, **means: Tensor) -> None:
@@ -28,10 +28,12 @@ class Tally:
 
     def means(self, *, everywhere: bool) -> dict[str, float]:
         """Means so far by name, over all processes or over this one's images."""
-        summed = {n: world.total(s) if everywhere else s for n, s in sorted(self.sums.items())}
+        summed = {
+            n: distributed.all_reduce(s) if everywhere else s for n, s in sorted(self.sums.items())
+        }
         return {name: (both[0] / both[1]).item() for name, both in summed.items()}
 
-    def maps(self, *, everywhere: bool) -> TelemetryFigures | None:
+    def maps(self, *, everywhere: bool) -> AttentionFigures | None:
         """Figures of the maps so far; None if there were none."""
         if self.telemetry.sums is None:
             return None
@@ -54,10 +56,10 @@ class Tally:
             if not (every.abs() <= LARGEST).all() or not (every[:, -1] >= 1).all():
                 raise ValueError(f"'{shown(name)}' is no sum over images")
         for name, every in saved.items():
-            if len(every) == world.size():
-                own = every[world.rank()].to(device)
+            if len(every) == distributed.world_size():
+                own = every[distributed.rank()].to(device)
             else:
-                own = every.sum(0).to(device) * (world.rank() == 0)
+                own = every.sum(0).to(device) * (distributed.rank() == 0)
             if name == "/telemetry":
                 self.telemetry.sums = own
             else:
@@ -65,4 +67,4 @@ class Tally:
 
 
 def _rows(value: Tensor) -> list[Tensor]:
-    return [row[0] for row in world.rows(value[None])]
+    return [row[0] for row in distributed.all_gather(value[None])]

@@ -9,19 +9,20 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
-from torch import Tensor, distributed, nn
+import torch.distributed as dist
+from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 
 def rank() -> int:
     """Number of this process, from 0."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
-def size() -> int:
+def world_size() -> int:
     """How many processes there are."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
+    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def local_rank() -> int:
@@ -29,18 +30,18 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def per_machine() -> int:
+def local_world_size() -> int:
     """Processes on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 @contextmanager
-def joined(timeout: int) -> Iterator[None]:
+def process_group(timeout: int) -> Iterator[None]:
     """Meet the other processes while inside; nothing to do unless torchrun started this one.
 
     A process that does not answer within `timeout` seconds counts as lost, and ends this one.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
     cuda = torch.cuda.is_available()
@@ -50,8 +51,8 @@ def joined(timeout: int) -> Iterator[None]:
     store, number, count = next(rendezvous("env://", timeout=wait))
     # torchrun may keep its store over a restart: do not meet the addresses of dead processes.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    fresh = distributed.PrefixStore(attempt, store)  # type: ignore[attr-defined]
-    distributed.init_process_group(
+    fresh = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]
+    dist.init_process_group(
         "cpu:gloo,cuda:nccl" if cuda else "gloo",
         store=fresh,
         rank=number,
@@ -61,56 +62,56 @@ def joined(timeout: int) -> Iterator[None]:
     try:
         yield
     finally:
-        distributed.destroy_process_group()
+        dist.destroy_process_group()
 
 
 def barrier() -> None:
     """Wait for all processes."""
-    total(torch.zeros(()))
+    all_reduce(torch.zeros(()))
 
 
-def total(tensor: Tensor) -> Tensor:
+def all_reduce(tensor: Tensor) -> Tensor:
     """The sum of a tensor over all processes, exact for integers; `tensor` itself stays."""
-    if size() == 1:
+    if world_size() == 1:
         return tensor
     summed = tensor.clone()
-    distributed.all_reduce(summed)
+    dist.all_reduce(summed)
     return summed
 
 
-def anyone(flag: bool) -> bool:
+def any_process(flag: bool) -> bool:
     """Whether the flag is set in any process."""
-    return flag if size() == 1 else total(torch.tensor(int(flag))).item() > 0
+    return flag if world_size() == 1 else all_reduce(torch.tensor(int(flag))).item() > 0
 
 
-def largest(tensor: Tensor) -> Tensor:
+def all_reduce_max(tensor: Tensor) -> Tensor:
     """Reduce a tensor, in place, to its largest value over all processes; does not wait."""
-    if size() > 1:
-        distributed.all_reduce(tensor, distributed.ReduceOp.MAX)
+    if world_size() > 1:
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
     return tensor
 
 
-def rows(tensor: Tensor) -> list[Tensor]:
+def all_gather(tensor: Tensor) -> list[Tensor]:
     """A tensor of every process, in order of rank; they may differ in their first size."""
-    if size() == 1:
+    if world_size() == 1:
         return [tensor]
-    counts = [torch.zeros((), dtype=torch.int64) for _ in range(size())]
-    distributed.all_gather(counts, torch.tensor(len(tensor)))
+    counts = [torch.zeros((), dtype=torch.int64) for _ in range(world_size())]
+    dist.all_gather(counts, torch.tensor(len(tensor)))
     longest = max(int(count) for count in counts)
     padded = tensor.new_zeros(longest, *tensor.shape[1:])
     padded[: len(tensor)] = tensor
     gathered = [torch.empty_like(padded) for _ in counts]
-    distributed.all_gather(gathered, padded)
+    dist.all_gather(gathered, padded)
     return [part[: int(count)] for part, count in zip(gathered, counts, strict=True)]
 
 
-def share(tensors: Iterable[Tensor]) -> None:
+def broadcast(tensors: Iterable[Tensor]) -> None:
     """Overwrite tensors by those of the first process."""
-    if size() > 1:
+    if world_size() > 1:
         for tensor in tensors:
-            distributed.broadcast(tensor, src=0)
+            dist.broadcast(tensor, src=0)
 
 
-def parallel(module: nn.Module) -> nn.Module:
+def data_parallel(module: nn.Module) -> nn.Module:
     """A module whose gradients are averaged over all processes."""
-    return module if size() == 1 else DistributedDataParallel(module)
+    return module if world_size() == 1 else DistributedDataParallel(module)

@@ -6,7 +6,7 @@ from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch
 from macnn.data.samples import ImageSet, Sample
 from macnn.errors import NonFiniteError
-from macnn.training.stepper import Stepper
+from macnn.training.train_step import TrainStep
 
 
 @pytest.fixture
@@ -23,19 +23,21 @@ def batch(values):
 
 
 def stepped(images, values, *, steps=1, scale_loss=False, **settings):
-    """A weight after steps on the mean of weight x value, and the stepper."""
+    """A weight after steps on the mean of weight x value, and the train_step."""
     weight = nn.Parameter(torch.ones(1))
     optimiser = torch.optim.SGD([weight], lr=1.0, fused=True)
-    stepper = Stepper(TrainSettings(**settings), images, torch.device("cpu"), scale_loss=scale_loss)
+    train_step = TrainStep(
+        TrainSettings(**settings), images, torch.device("cpu"), scale_loss=scale_loss
+    )
     for number in range(1, steps + 1):
-        stepper.step(
+        train_step.step(
             number,
             optimiser,
             nn.Identity(),
             batch(values(number) if callable(values) else values),
             lambda piece: (weight * piece.images).mean(),
         )
-    return weight.item(), stepper
+    return weight.item(), train_step
 
 
 @pytest.mark.parametrize("accumulate", [1, 2, 4, 9])
@@ -51,14 +53,14 @@ def test_a_long_gradient_is_cut_to_its_largest_norm(images):
 
 def test_scaling_the_loss_changes_nothing_in_range_and_skips_a_step_out_of_range(images):
     assert stepped(images, [0.25], scale_loss=True)[0] == pytest.approx(0.75)
-    weight, stepper = stepped(images, [1e38], scale_loss=True)  # infinite once scaled
+    weight, train_step = stepped(images, [1e38], scale_loss=True)  # infinite once scaled
     assert weight == 1
-    stepper.check()
+    train_step.check()
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_from_the_first_bad_step_on_nothing_changes_and_the_step_is_named(images, bad):
-    weight, stepper = stepped(images, lambda n: [0.1, bad if n == 3 else 0.1], steps=5)
+    weight, train_step = stepped(images, lambda n: [0.1, bad if n == 3 else 0.1], steps=5)
     assert weight == pytest.approx(0.8)
     with pytest.raises(NonFiniteError, match=r"at step 3, on .*0\.jpg, .*1\.jpg"):
-        stepper.check()
+        train_step.check()

@@ -13,14 +13,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
-from macnn import world
+from macnn import distributed
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch
 from macnn.data.samples import ImageSet
 from macnn.errors import NonFiniteError
 
 
-class Stepper:
+class TrainStep:
     """Takes optimiser steps on one device."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Stepper:
         Args:
             number: of the step, for messages.
             optimiser: a fused one, which can skip a step on the device.
-            module: what `loss_of` runs, maybe wrapped by `world.parallel`.
+            module: what `loss_of` runs, maybe wrapped by `distributed.data_parallel`.
             batch: this process's share of the batch.
             loss_of: mean loss of the images it is given, a scalar.
         """
@@ -64,7 +64,7 @@ class Stepper:
             more = left and isinstance(module, DistributedDataParallel)
             with module.no_sync() if more else nullcontext():  # type: ignore[operator]
                 loss = loss_of(piece)
-                share = len(piece.labels) * world.size() / batch.total
+                share = len(piece.labels) * distributed.world_size() / batch.total
                 self.scaler.scale(loss * share).backward()
             fault = fault | ~loss.detach().isfinite()
         self.scaler.unscale_(optimiser)
@@ -77,7 +77,7 @@ class Stepper:
         if unscaled:  # else a gradient out of range is met by a smaller scale
             fault = fault | ~norm.isfinite()
         self.faulty = torch.where(fault & (self.faulty == 0), number, self.faulty)
-        world.largest(self.faulty)
+        distributed.all_reduce_max(self.faulty)
         if unscaled:
             optimiser.found_inf = (self.faulty > 0).float()  # type: ignore[attr-defined]
             optimiser.grad_scale = None  # type: ignore[attr-defined]
@@ -93,7 +93,7 @@ class Stepper:
         if number := int(self.faulty.item()):
             at, samples, bad_loss = next(r for r in self.recent if r[0] == number)
             names = ", ".join(str(self.images.samples[i].path) for i in samples.tolist())
-            if world.size() > 1 and not bad_loss.item():
+            if distributed.world_size() > 1 and not bad_loss.item():
                 names = "images of another process, which names them"
             raise NonFiniteError(
                 f"loss or gradient not finite at step {at}, on {names}",
