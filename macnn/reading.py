@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 JSON_BYTES = 16 * 2**20
 JSON_VALUES = 200_000  # of a document; each takes a thousand bytes when it does not fit
-LIST_BYTES = 512 * 2**20  # lists of images and lines of metrics
+LIST_BYTES = 512 * 2**20  # of a list of images
 
 
 class Document(BaseModel):
