@@ -37,7 +37,7 @@ docs: $(STAMP)  ## Write again what follows from the command line and from docs/
 	$(BIN)/python tools/figures.py fill
 
 tiny-weights: $(STAMP)  ## Train the packaged weights of the small backbone again
-	$(BIN)/python -m macnn.training.tiny_weights
+	$(BIN)/python -m tools.tiny_weights
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "macnn needs Python >= 3.11")'

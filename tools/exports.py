@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from macnn.commands.export import export
 from macnn.events import silent
 from macnn.files import write_json
-from macnn.inference.export import export
 from macnn.inference.formats import FORMATS, Run
 from macnn.inference.recogniser import Recognition, open_recogniser
 from macnn.runs.checkpoint import read_checkpoint

@@ -71,8 +71,8 @@ def of_one(result: dict[str, Any]) -> dict[str, float]:
         }
     if place := result["localisation"]:
         found |= {k: place[k] for k in ("pck10", "pck15", "regression_error", "nmi", "ari")}
-    if maps := result["telemetry"]:
-        found["shared_peaks"] = maps["shared_peaks"]
+    if maps := result["attention_metrics"]:
+        found["peak_collision_rate"] = maps["peak_collision_rate"]
     return found
 
 

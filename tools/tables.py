@@ -7,7 +7,7 @@ import torch
 from rich.text import Text
 
 from macnn.bench.cases import Shape, cases
-from macnn.demo import compare
+from macnn.commands.demo import compare
 from macnn_cli.console import out
 from macnn_cli.demo import show
 
@@ -45,7 +45,7 @@ def demo_seeds(figures: dict[str, Any]) -> str:
         figures["baseline"]["accuracy"],
         figures["macnn"]["accuracy"],
         figures["macnn"]["pck10"],
-        figures["macnn"]["shared_peaks"],
+        figures["macnn"]["peak_collision_rate"],
     ]
     rows = [
         [str(seed), *(f"{column['runs'][i]:.3f}" for column in columns)]
@@ -107,7 +107,7 @@ def factors(figures: dict[str, Any]) -> str:
                 f"`{factor['arguments']}`" if factor["arguments"] else "",
                 *(_value(factor.get(key)) for key in ("accuracy", "pck10", "pck15")),
                 " ".join(places),
-                _value(factor.get("shared_peaks")),
+                _value(factor.get("peak_collision_rate")),
             ]
         )
     scores = ["accuracy", "PCK 0.1", "PCK 0.15", "parts, best to worst", "crowded"]

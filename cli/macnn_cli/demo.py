@@ -24,7 +24,7 @@ def demo(
     Runs 'data synth', 'pretrain-parts', 'train', 'train --parts 0' and 'eval' with the preset
     'demo': a few minutes on two CPU cores, nothing downloaded.
     """
-    from macnn.demo import run
+    from macnn.commands.demo import run
 
     with listening(quiet or json) as listen:
         result = run(output, seed=seed, overwrite=overwrite, listen=listen)
@@ -37,7 +37,12 @@ def demo(
 def show(result: dict[str, Any]) -> None:
     """Print the comparison as a table."""
     rows = [
-        [row["name"], percent(row["accuracy"]), percent(row["pck10"]), percent(row["shared_peaks"])]
+        [
+            row["name"],
+            percent(row["accuracy"]),
+            percent(row["pck10"]),
+            percent(row["peak_collision_rate"]),
+        ]
         for row in result["rows"]
     ]
     print_table(

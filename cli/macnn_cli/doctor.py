@@ -16,7 +16,7 @@ def doctor(*, given: Given, json: JSON = False, quiet: QUIET = False) -> None:
     """
     from dataclasses import asdict
 
-    from macnn.doctor.run import run
+    from macnn.commands.doctor import run
 
     with listening(quiet or json) as listen:
         findings, environment = run(given.resolve().settings, listen)

@@ -46,7 +46,7 @@ def evaluate(
     Settings come from the checkpoint unless given. Figures, pictures and a page that shows them
     also go to the run folder of the checkpoint, under report/.
     """
-    from macnn.evaluation.run import run
+    from macnn.commands.evaluate import run
     from macnn.runs.checkpoint import read_checkpoint
 
     read = read_checkpoint(checkpoint)
@@ -96,11 +96,11 @@ def show(result: dict[str, Any]) -> None:
             f"keypoint regression error {number(place['regression_error'], '.3f')} of the box, "
             f"NMI {number(place['nmi'], '.3f')}, ARI {number(place['ari'], '.3f')}"
         )
-    if maps := result["telemetry"]:
+    if maps := result["attention_metrics"]:
         print_line(
             f"Dis {_mean(maps['distance_fraction']):.4f} of the squared map, "
             f"Div {_mean(maps['diversity']):.4f}, "
-            f"two parts in one place in {percent(maps['shared_peaks'])} of the images"
+            f"two parts in one place in {percent(maps['peak_collision_rate'])} of the images"
         )
     for picture in result["files"]:
         print_line(picture)

@@ -24,7 +24,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         (
             "The baseline to compare with: the same budget, no parts",
-            "macnn train --init runs/parts --parts 0 --conv-multiplier 0.1 --output runs/baseline",
+            "macnn train --init runs/parts --parts 0 --backbone-lr-scale 0.1 "
+            "--output runs/baseline",
         ),
     ),
     "train-part-cnn": (
@@ -140,7 +141,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "config show": (
         (
             "What is in force, and why",
-            "macnn config show --preset paper --set train.rate=0.005",
+            "macnn config show --preset paper --set train.lr=0.005",
         ),
         (
             "What a run used",

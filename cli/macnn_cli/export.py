@@ -41,7 +41,7 @@ def export(
     The model takes uint8 RGB images in batches of any size and answers with logits and part boxes.
     The exported file is run beside the original before it is kept. Triton is not needed to run it.
     """
-    from macnn.inference.export import export as write
+    from macnn.commands.export import export as write
     from macnn.runs.checkpoint import read_checkpoint
 
     with listening(quiet or json) as listen:

@@ -20,7 +20,7 @@ def pretrain_parts(
     Streams the training images once. Labels are not used. Writes a run folder with a checkpoint,
     a summary and a picture of where each part looks.
     """
-    from macnn.training.pretrain_parts import run
+    from macnn.commands.pretrain_parts import run
 
     stopped, settings = resumed(given, resume, "statistics", "parts")
     with listening(quiet or json) as listen:

@@ -29,8 +29,8 @@ def train(
     Data and model settings come from the checkpoint of --init unless given. With --parts 0 trains
     the global-average-pool baseline of the same backbone with the same budget.
     """
+    from macnn.commands.train import run
     from macnn.runs.checkpoint import read_checkpoint
-    from macnn.training.train import run
 
     stopped, settings = resumed(given, resume, "macnn", "baseline")
     parts = read_checkpoint(init, "parts") if init and not stopped else None

@@ -12,15 +12,15 @@ from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resum
 @takes_settings(
     "data",
     "part_cnn",
-    "train.rate",
-    "train.conv_multiplier",
-    "train.warm_up",
+    "train.lr",
+    "train.backbone_lr_scale",
+    "train.warmup",
     "train.schedule",
-    "train.layer_rates",
+    "train.layer_lr_scales",
     "train.momentum",
     "train.weight_decay",
-    "train.clip_norm",
-    "train.accumulate",
+    "train.clip_grad_norm",
+    "train.grad_accum_steps",
     "train.ema",
     "run",
 )
@@ -42,8 +42,8 @@ def train_part_cnn(
     unless given. With an --img-size that is a multiple of its own, crops are cut from larger
     photographs than the ones it looks at.
     """
+    from macnn.commands.train_part_cnn import run
     from macnn.runs.checkpoint import read_checkpoint
-    from macnn.training.train_part_cnn import run
 
     stopped, settings = resumed(given, resume, "part-cnn")
     trained = read_checkpoint(init, "macnn") if init and not stopped else None

@@ -127,6 +127,6 @@ def usual(network: Network, settings: TrainSettings) -> Implementation:
         grouping_loss,
         losses,
         take,
-        Adam(grouping.parameters(), settings.grouping_rate),
-        SGD(trained, settings.rate * settings.conv_multiplier, momentum=settings.momentum),
+        Adam(grouping.parameters(), settings.grouping_lr),
+        SGD(trained, settings.lr * settings.backbone_lr_scale, momentum=settings.momentum),
     )

@@ -133,7 +133,7 @@ def flatten(sections: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """`MACNN_TRAIN__RATE=0.1` sets train.rate; other `MACNN_` variables are not settings."""
+    """`MACNN_TRAIN__LR=0.1` sets train.lr; other `MACNN_` variables are not settings."""
     found = {}
     for name, value in environ.items():
         if name.startswith(PREFIX) and "__" in name:

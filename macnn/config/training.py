@@ -28,7 +28,7 @@ class PretrainSettings(Section):
         ge=1,
         le=bounds.COUNT,
     )
-    fit_rate: float = setting(1e-3, "--fit-rate", "Adam learning rate of that fit.", gt=0)
+    fit_lr: float = setting(1e-3, "--fit-lr", "Adam learning rate of that fit.", gt=0)
 
 
 class TrainSettings(Section):
@@ -55,17 +55,17 @@ class TrainSettings(Section):
         "Stop alternating when neither loss changes by more than this share over a round; 0 never.",
         ge=0,
     )
-    rate: float = setting(0.01, "--rate", "Base learning rate (SGD).", source="third party", gt=0)
-    conv_multiplier: float = setting(
+    lr: float = setting(0.01, "--lr", "Base learning rate (SGD).", source="third party", gt=0)
+    backbone_lr_scale: float = setting(
         0.05,
-        "--conv-multiplier",
+        "--backbone-lr-scale",
         "Rate of the convolutions over the base rate.",
         source="released network: 0.1",
         ge=0,
     )
-    warm_up: float = setting(
+    warmup: float = setting(
         0.25,
-        "--warm-up",
+        "--warmup",
         "Share of all convolution steps over which the rate of the convolutions rises from 0.",
         ge=0,
         le=1,
@@ -75,21 +75,21 @@ class TrainSettings(Section):
         "--schedule",
         "How rates fall over training: half a cosine, to a tenth after each third, not at all.",
     )
-    layer_rates: str = setting(
+    layer_lr_scales: str = setting(
         "",
-        "--layer-rates",
+        "--layer-lr-scales",
         "Further factors on the rates of single layers: PREFIX=FACTOR,... of parameter names, "
         "longest prefix first; backbone.body.features.0=0 freezes the first convolution.",
     )
-    clip_norm: float = setting(
+    clip_grad_norm: float = setting(
         40.0,
-        "--clip-norm",
+        "--clip-grad-norm",
         "Largest norm of the gradient, beyond it is scaled down; 0 is off.",
         ge=0,
     )
-    accumulate: int = setting(
+    grad_accum_steps: int = setting(
         1,
-        "--accumulate",
+        "--grad-accum-steps",
         "Pieces a batch is worked on in, one after the other, to save memory; rates and batch size "
         "mean the same.",
         ge=1,
@@ -103,8 +103,8 @@ class TrainSettings(Section):
         ge=0,
         lt=1,
     )
-    grouping_rate: float = setting(
-        1e-5, "--grouping-rate", "Adam learning rate of the grouping phase.", gt=0
+    grouping_lr: float = setting(
+        1e-5, "--grouping-lr", "Adam learning rate of the grouping phase.", gt=0
     )
     momentum: float = setting(0.9, "--momentum", "SGD momentum.", source="third party", ge=0, lt=1)
     weight_decay: float = setting(

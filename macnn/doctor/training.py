@@ -7,6 +7,7 @@ from time import perf_counter
 
 import torch
 
+from macnn.commands import pretrain_parts, train
 from macnn.config import Settings, resolve
 from macnn.data.synth import write_birds
 from macnn.doctor.finding import Finding
@@ -14,7 +15,6 @@ from macnn.errors import MacnnError
 from macnn.events import silent
 from macnn.inference.loading import load
 from macnn.runs.checkpoint import read_checkpoint
-from macnn.training import pretrain_parts, train
 
 # One step of each phase, then validation.
 SMALL = {

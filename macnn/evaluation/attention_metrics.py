@@ -28,8 +28,8 @@ class AttentionFigures:
         relative_entropy: Entropy as a share of log(H W), that of a uniform map.
         peak_distance: Distance between the peaks of two parts, mean over pairs, in units of the
             map's longer side; None for a single part.
-        shared_peaks: Share of images in which any two parts peak within one cell of each other,
-            diagonals included.
+        peak_collision_rate: Share of images in which any two parts peak within one cell of each
+            other, diagonals included.
 
     Raises:
         ValueError: They are not of the same parts.
@@ -42,7 +42,7 @@ class AttentionFigures:
     entropy: Many[Figure]
     relative_entropy: Many[Figure]
     peak_distance: Figure | None
-    shared_peaks: Share
+    peak_collision_rate: Share
 
     def __post_init__(self) -> None:
         named = ("distance", "distance_fraction", "diversity", "entropy", "relative_entropy")
@@ -51,7 +51,7 @@ class AttentionFigures:
 
     def values(self) -> dict[str, float]:
         """The figures to log, by name; `diversity` is a mean over `diversity/part 1` and on."""
-        figures: dict[str, float] = {"shared_peaks": self.shared_peaks}
+        figures: dict[str, float] = {"peak_collision_rate": self.peak_collision_rate}
         if self.peak_distance is not None:
             figures["peak_distance"] = self.peak_distance
         for name in ("distance_fraction", "diversity", "relative_entropy"):
@@ -108,11 +108,11 @@ class AttentionMetrics:
             ValueError: Nothing was seen.
         """
         if self.sums is None or self.sums[-1] == 0:
-            raise ValueError("telemetry: no attention maps seen yet")
+            raise ValueError("no attention maps seen yet")
         sums = (distributed.all_reduce(self.sums) if everywhere else self.sums).cpu()
         images = sums[-1].item()
         figures = (sums[:-3].view(5, -1) / images).tolist()
-        peak_distance, shared_peaks = (sums[-3:-1] / images).tolist()
+        peak_distance, peak_collision_rate = (sums[-3:-1] / images).tolist()
         distance, fraction, diversity, entropy, relative = (tuple(row) for row in figures)
         return AttentionFigures(
             images=int(images),
@@ -122,7 +122,7 @@ class AttentionMetrics:
             entropy=entropy,
             relative_entropy=relative,
             peak_distance=peak_distance if len(distance) > 1 else None,
-            shared_peaks=shared_peaks,
+            peak_collision_rate=peak_collision_rate,
         )
 
 
@@ -132,6 +132,6 @@ def collapse_warning(figures: AttentionFigures) -> str | None:
         return None
     return (
         f"parts are collapsing: two of them peak {figures.peak_distance:.2f} of the map apart on "
-        "average; raise --conv-grouping-weight or --anchor-weight, lower --conv-multiplier, "
+        "average; raise --conv-grouping-weight or --anchor-weight, lower --backbone-lr-scale, "
         "or ask for fewer --parts"
     )

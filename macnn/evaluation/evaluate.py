@@ -33,12 +33,12 @@ class Evaluation:
     images: int
     classification: Classification | None
     localisation: Localisation | None
-    telemetry: AttentionFigures | None
+    attention_metrics: AttentionFigures | None
     predictions: Predictions
 
     def values(self) -> dict[str, float]:
         """The figures to log, by name."""
-        parts = (self.classification, self.localisation, self.telemetry)
+        parts = (self.classification, self.localisation, self.attention_metrics)
         return {k: v for part in parts if part is not None for k, v in part.values().items()}
 
     def as_json(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Evaluation:
         figures = {
             "classification": self.classification,
             "localisation": self.localisation,
-            "telemetry": self.telemetry,
+            "attention_metrics": self.attention_metrics,
         }
         return {
             "split": self.split,
@@ -67,7 +67,7 @@ def predict(
     device = next(network.parameters()).device
     images = loader.dataset.images
     keypoints = keypoint_tensors(images)[0]
-    telemetry = AttentionMetrics(margin)
+    attention_metrics = AttentionMetrics(margin)
     samples, labels, logits, joint, attention, centres, owners = ([] for _ in range(7))
     for batch in track(loader.epoch(), task, len(loader), listen):
         output = network(batch.to(device).images)
@@ -78,7 +78,7 @@ def predict(
             logits.append(output.logits.float().cpu())
             joint.append(output.joint.float().cpu())
         if output.attention is not None:
-            telemetry.update(output.attention)
+            attention_metrics.update(output.attention)
             maps = output.attention.float().cpu()
             attention.append(maps.half())
             found = unframe(network.grid.to_pixels(part_centres(maps)), batch.frames)
@@ -104,7 +104,7 @@ def predict(
         centres=gathered(centres) if attention else None,
         owners=gathered(owners) if attention else None,
         grid=network.grid if attention else None,
-        telemetry=telemetry.compute() if attention else None,
+        attention_metrics=attention_metrics.compute() if attention else None,
     )
 
 
@@ -161,7 +161,7 @@ def evaluate(
         images=len(measured.labels),
         classification=classification,
         localisation=localisation,
-        telemetry=measured.telemetry,
+        attention_metrics=measured.attention_metrics,
         predictions=measured,
     )
 

@@ -35,7 +35,7 @@ class Figures(BaseModel):
     images: Annotated[Count, Field(ge=1)]
     classification: Classification | None
     localisation: Localisation | None
-    telemetry: AttentionFigures | None
+    attention_metrics: AttentionFigures | None
     skip_bad_images: Share | None = None
 
     @model_validator(mode="after")

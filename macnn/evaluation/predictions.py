@@ -48,7 +48,7 @@ class Predictions:
         centres: (n, N, 2) where the parts are, `(x, y)` in pixels of the stored images.
         owners: (n, keypoints) part that owns each keypoint.
         grid: where in the network input the cells of a map are.
-        telemetry: state of the maps; not kept in the file.
+        attention_metrics: state of the maps; not kept in the file.
     """
 
     samples: Tensor
@@ -59,7 +59,7 @@ class Predictions:
     centres: Tensor | None
     owners: Tensor | None
     grid: CellGrid | None
-    telemetry: AttentionFigures | None
+    attention_metrics: AttentionFigures | None
 
 
 def write_predictions(file: Path, predictions: Predictions) -> None:
@@ -87,7 +87,7 @@ def read_predictions(file: Path) -> Predictions:
         raise DataError(f"{shown(file)}: damaged ({error})", hint=AGAIN) from None
     found = {name: tensors.get(name) for name in FORMS if name != "grid"}
     grid = _grid(tensors["grid"]) if "grid" in tensors else None
-    return Predictions(**found, grid=grid, telemetry=None)  # type: ignore[arg-type]
+    return Predictions(**found, grid=grid, attention_metrics=None)  # type: ignore[arg-type]
 
 
 def _check(tensors: dict[str, Tensor]) -> None:

@@ -236,7 +236,7 @@ def _check(images: ImageSet, contents: Contents) -> None:
 
 def _agree(figures: Figures, predictions: Predictions) -> bool:
     """Whether figures and predictions have the same images, classes, classifiers and parts."""
-    accuracy, place, maps = figures.classification, figures.localisation, figures.telemetry
+    accuracy, place, maps = figures.classification, figures.localisation, figures.attention_metrics
     logits, attention = predictions.logits, predictions.attention
     parts = None if attention is None else attention.shape[1]
     return (

@@ -31,8 +31,8 @@ def session(settings: Settings) -> Iterator[None]:
             size = settings.data.batch_size
             raise DeviceMemoryError(
                 f"out of memory with --batch-size {size} at {settings.data.image_size} px",
-                hint=f"try --accumulate {2 * settings.train.accumulate}, --precision bf16, or "
-                f"--batch-size {max(1, size // 2)}",
+                hint=f"try --grad-accum-steps {2 * settings.train.grad_accum_steps}, "
+                f"--precision bf16, or --batch-size {max(1, size // 2)}",
             ) from error
 
 

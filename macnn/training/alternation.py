@@ -251,7 +251,7 @@ class Alternation(Trainer):
         parts = self.network.spec.parts
         if parts and position.done:
             figures = shaped(rows(saved, "meters."), 5 * parts + 3, dtype=torch.float64)
-            like["meters./telemetry"] = figures
+            like["meters./attention"] = figures
         if self._anchors and position.phase != "anchors":
             like["anchors"] = shaped(len(self.training.dataset.images.samples), parts, 2)
         return like

@@ -241,7 +241,7 @@ def _fit(
     grouping = network.grouping
     assert grouping is not None, "part pre-training needs parts"
     inputs = pooled * network.spec.feature_scale
-    optimiser = torch.optim.Adam(grouping.parameters(), settings.fit_rate)
+    optimiser = torch.optim.Adam(grouping.parameters(), settings.fit_lr)
     draw = torch.Generator().manual_seed(seed)
     for step in range(settings.fit_steps):
         chosen = torch.randint(len(inputs), (min(64, len(inputs)),), generator=draw)

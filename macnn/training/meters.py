@@ -14,13 +14,13 @@ class Meters:
 
     def __init__(self, margin: float) -> None:
         """Start empty; `margin` is that of Div."""
-        self.telemetry = AttentionMetrics(margin)
+        self.maps_seen = AttentionMetrics(margin)
         self.sums: dict[str, Tensor] = {}  # float64 (2,): sum over images, images
 
     def add(self, images: int, attention: Tensor | None = None, **means: Tensor) -> None:
         """Add means over `images` images, and their maps (B, N, H, W)."""
         if attention is not None:
-            self.telemetry.update(attention.detach())
+            self.maps_seen.update(attention.detach())
         for name, mean in means.items():
             value = mean.detach().double() * images
             both = torch.stack((value, torch.full_like(value, images)))
@@ -35,15 +35,15 @@ class Meters:
 
     def maps(self, *, everywhere: bool) -> AttentionFigures | None:
         """Figures of the maps so far; None if there were none."""
-        if self.telemetry.sums is None:
+        if self.maps_seen.sums is None:
             return None
-        return self.telemetry.compute(everywhere=everywhere)
+        return self.maps_seen.compute(everywhere=everywhere)
 
     def tensors(self) -> dict[str, Tensor]:
         """All there is to save, one row per process. Every process calls this."""
         named = dict(self.sums)
-        if self.telemetry.sums is not None:
-            named["/telemetry"] = self.telemetry.sums
+        if self.maps_seen.sums is not None:
+            named["/attention"] = self.maps_seen.sums
         return {name: torch.stack(_rows(value)) for name, value in named.items()}
 
     def load(self, saved: dict[str, Tensor], device: torch.device) -> None:
@@ -60,8 +60,8 @@ class Meters:
                 own = every[distributed.rank()].to(device)
             else:
                 own = every.sum(0).to(device) * (distributed.rank() == 0)
-            if name == "/telemetry":
-                self.telemetry.sums = own
+            if name == "/attention":
+                self.maps_seen.sums = own
             else:
                 self.sums[name] = own
 

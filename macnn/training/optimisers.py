@@ -15,25 +15,27 @@ from macnn.model import Network
 def grouping_optimiser(network: Network, settings: TrainSettings) -> Optimizer:
     """Adam over the grouping layers."""
     assert network.grouping is not None, "the baseline has no grouping layers"
-    return Adam(network.grouping.parameters(), settings.grouping_rate, fused=True)
+    return Adam(network.grouping.parameters(), settings.grouping_lr, fused=True)
 
 
 def convolution_optimiser(network: nn.Module, settings: TrainSettings) -> SGD:
     """SGD over all convolutions, at their share of the base rate, and all classifiers.
 
     Grouping layers, fixed in this phase, and whatever is never trained are left out.
-    `--layer-rates` has the last word.
+    `--layer-lr-scales` has the last word.
 
     Raises:
         UsageError: a layer rate that fits no parameter, or is none.
     """
-    factors = layer_factors(settings.layer_rates, [name for name, _ in network.named_parameters()])
+    factors = layer_factors(
+        settings.layer_lr_scales, [name for name, _ in network.named_parameters()]
+    )
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if name.startswith("grouping.") or not parameter.requires_grad:
             continue
         convolution = not name.startswith("classifiers.")
-        factor = settings.conv_multiplier if convolution else 1.0
+        factor = settings.backbone_lr_scale if convolution else 1.0
         for prefix, further in factors:
             if name.startswith(prefix):
                 factor *= further
@@ -41,10 +43,10 @@ def convolution_optimiser(network: nn.Module, settings: TrainSettings) -> SGD:
         groups.setdefault((convolution, factor), []).append(parameter)
     return SGD(
         [
-            {"params": parameters, "base": settings.rate * factor, "warms_up": convolution}
+            {"params": parameters, "base": settings.lr * factor, "warms_up": convolution}
             for (convolution, factor), parameters in groups.items()
         ],
-        lr=settings.rate,
+        lr=settings.lr,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         fused=True,
@@ -63,12 +65,12 @@ def layer_factors(text: str, names: Iterable[str]) -> list[tuple[str, float]]:
         try:
             pairs.append((prefix.strip(), float(factor)))
         except ValueError:
-            raise UsageError(f"--layer-rates {part}: expected PREFIX=FACTOR") from None
+            raise UsageError(f"--layer-lr-scales {part}: expected PREFIX=FACTOR") from None
         if not 0 <= pairs[-1][1] < math.inf:
-            raise UsageError(f"--layer-rates {part}: expected a factor of 0 or more")
+            raise UsageError(f"--layer-lr-scales {part}: expected a factor of 0 or more")
         if not any(name.startswith(prefix.strip()) for name in names):
             raise UsageError(
-                f"--layer-rates {part}: no parameter starts so", hint=f"one is {names[0]}"
+                f"--layer-lr-scales {part}: no parameter starts so", hint=f"one is {names[0]}"
             )
     return sorted(pairs, key=lambda pair: -len(pair[0]))
 
@@ -76,7 +78,7 @@ def layer_factors(text: str, names: Iterable[str]) -> list[tuple[str, float]]:
 def set_rates(optimiser: SGD, done: float, settings: TrainSettings) -> None:
     """The rates when a share `done` in [0, 1] of all steps is behind.
 
-    The convolutions' rates rise over the share `warm_up` of all steps, so that classifiers that
+    The convolutions' rates rise over the share `warmup` of all steps, so that classifiers that
     know nothing yet do not spoil trained features.
     """
     fall = {
@@ -84,7 +86,7 @@ def set_rates(optimiser: SGD, done: float, settings: TrainSettings) -> None:
         "step": 0.1 ** int(3 * done),
         "constant": 1.0,
     }[settings.schedule]
-    rise = min(1.0, done / settings.warm_up) if settings.warm_up else 1.0
+    rise = min(1.0, done / settings.warmup) if settings.warmup else 1.0
     for group in optimiser.param_groups:
         group["lr"] = group["base"] * fall * (rise if group["warms_up"] else 1.0)
 

@@ -58,7 +58,7 @@ class TrainStep:
             loss_of: mean loss of the images it is given, a scalar.
         """
         optimiser.zero_grad()
-        pieces = batch.split(self.settings.accumulate)
+        pieces = batch.split(self.settings.grad_accum_steps)
         fault = torch.zeros((), dtype=torch.bool, device=self.faulty.device)
         for left, piece in zip(reversed(range(len(pieces))), pieces, strict=True):
             more = left and isinstance(module, DistributedDataParallel)
@@ -70,8 +70,8 @@ class TrainStep:
         self.scaler.unscale_(optimiser)
         trained = [p for group in optimiser.param_groups for p in group["params"]]
         norm = get_total_norm([p.grad for p in trained if p.grad is not None])
-        if self.settings.clip_norm:
-            clip_grads_with_norm_(trained, self.settings.clip_norm, norm)
+        if self.settings.clip_grad_norm:
+            clip_grads_with_norm_(trained, self.settings.clip_grad_norm, norm)
         self.recent.append((number, batch.samples, fault))
         unscaled = not self.scaler.is_enabled()
         if unscaled:  # else a gradient out of range is met by a smaller scale
@@ -97,7 +97,7 @@ class TrainStep:
                 names = "images of another process, which names them"
             raise NonFiniteError(
                 f"loss or gradient not finite at step {at}, on {names}",
-                hint="lower --rate or --grouping-rate",
+                hint="lower --lr or --grouping-lr",
             )
         if self.scaler.is_enabled() and self.scaler.get_scale() < 1:
             raise NonFiniteError(

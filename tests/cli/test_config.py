@@ -2,10 +2,10 @@ import json
 
 
 def test_every_setting_is_shown_with_its_source(macnn):
-    code, out, _ = macnn("config", "show", "--preset", "demo", "--rate", "0.5", "--json")
+    code, out, _ = macnn("config", "show", "--preset", "demo", "--lr", "0.5", "--json")
     shown = json.loads(out)
     assert code == 0
-    assert shown["train.rate"] == {"value": 0.5, "source": "flag"}
+    assert shown["train.lr"] == {"value": 0.5, "source": "flag"}
     assert shown["data.image_size"] == {"value": 112, "source": "preset demo"}
     assert shown["run.seed"] == {"value": 0, "source": "default"}
 

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from macnn import events
+from macnn.commands import pretrain_parts, train
 from macnn.config import resolve
 from macnn.runs.checkpoint import read_checkpoint
-from macnn.training import pretrain_parts, train
 
 SMALL = ("--stream-size", 32, "--stream-epochs", 1)
 STREAMS = ["whole image", "object", "part 1", "part 2", "part 3", "part 4"]
@@ -94,7 +94,7 @@ def test_streams_may_share_a_backbone(macnn, located, tmp_path):
         output = tmp_path / f"run{len(sizes)}"
         code, _, err = macnn(
             "train-part-cnn", "--init", located, *SMALL, *more,
-            "--output", output, "--ema", 0.9, "--accumulate", 2, "--precision", "bf16",
+            "--output", output, "--ema", 0.9, "--grad-accum-steps", 2, "--precision", "bf16",
         )  # fmt: skip
         assert code == 0, err
         sizes.append((read_checkpoint(output).folder / "model.safetensors").stat().st_size)

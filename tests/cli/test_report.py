@@ -7,8 +7,8 @@ import pytest
 def found(birds, tmp_path_factory):
     """A run folder of found parts, not evaluated."""
     from macnn import events
+    from macnn.commands.pretrain_parts import run
     from macnn.config import resolve
-    from macnn.training.pretrain_parts import run
 
     folder = tmp_path_factory.mktemp("runs") / "parts"
     flags = {"data.root": birds, "run.output": folder, "data.image_size": 64}

@@ -18,7 +18,7 @@ def test_without_anything_given_every_value_is_a_default():
 
 def test_each_layer_overrides_the_ones_below_it(tmp_path):
     file = tmp_path / "mine.toml"
-    file.write_text("[train]\nrate = 0.2\nrounds = 2\n[data]\nimage_size = 64\nworkers = 2\n")
+    file.write_text("[train]\nlr = 0.2\nrounds = 2\n[data]\nimage_size = 64\nworkers = 2\n")
     resolved = resolve(
         preset="demo",
         checkpoint=("run", {"data.image_size": 96, "data.batch_size": 8}),
@@ -30,7 +30,7 @@ def test_each_layer_overrides_the_ones_below_it(tmp_path):
     settings, sources = resolved.settings, resolved.sources
     assert (settings.data.batch_size, sources["data.batch_size"]) == (8, "run")
     assert (settings.data.image_size, sources["data.image_size"]) == (64, str(file))
-    assert (settings.train.rate, sources["train.rate"]) == (0.2, str(file))
+    assert (settings.train.lr, sources["train.lr"]) == (0.2, str(file))
     assert (settings.train.rounds, sources["train.rounds"]) == (3, "environment")
     assert (settings.data.workers, sources["data.workers"]) == (5, "flag")
     assert sources["data.resize_mode"] == "preset demo"
@@ -49,7 +49,7 @@ def test_a_flag_equal_to_the_default_still_counts_as_given():
         ("data.img_size=3", "did you mean 'data.image_size'"),
         ("image_size=3", "did you mean 'data.image_size'"),
         ("data.image_size=3", "greater than or equal to 16"),
-        ("train.rate=fast", "train.rate = 'fast' (--set)"),
+        ("train.lr=fast", "train.lr = 'fast' (--set)"),
         ("data.image_size", "expected section.key=value"),
     ],
 )
@@ -71,13 +71,13 @@ def test_a_bad_assignment_is_refused_with_its_name_and_a_remedy(assignment, mess
         (f"'{'a' * 9999}' = 1", "a...a"),
         (f"a = {'[' * 9999}", "not a readable TOML"),
         (f"[data]\nroot = {'[' * 200}{']' * 200}", "data.root = [["),
-        (f"[train]\nrate = {'9' * 5000}", "not a readable TOML"),
-        (f"[train]\nrate = 0x{'f' * 5000}", "train.rate = int"),
-        ("[train]\nrate = nan", "finite"),
-        ("[train]\nrate = inf", "finite"),
+        (f"[train]\nlr = {'9' * 5000}", "not a readable TOML"),
+        (f"[train]\nlr = 0x{'f' * 5000}", "train.lr = int"),
+        ("[train]\nlr = nan", "finite"),
+        ("[train]\nlr = inf", "finite"),
         ('[data]\nroot = "a\\u0000"', "its name does not print"),
         ('[model]\nweights = "a\\u202e"', "does not print"),
-        (f"[train]\nlayer_rates = '{'a' * 5000}'", "too long"),
+        (f"[train]\nlayer_lr_scales = '{'a' * 5000}'", "too long"),
     ],
 )
 def test_a_bad_file_is_refused(tmp_path, text, message):
@@ -127,7 +127,7 @@ def test_every_integer_is_bounded_from_above_and_every_number_finite():
     for path, field in paths().items():
         limits = [limit for limit in field.metadata if isinstance(limit, Le | Lt)]
         assert limits or field.annotation not in (int, int | None), path
-    for field in ("rate", "weight_decay", "margin"):
+    for field in ("lr", "weight_decay", "margin"):
         with pytest.raises(UsageError, match="finite"):
             resolve(assignments=(f"train.{field}=inf",), environ={})
 

@@ -19,10 +19,10 @@ def peaked(*cells: tuple[int, int], height: int = 4, width: int = 8) -> torch.Te
 
 
 def figures(*batches: torch.Tensor):
-    telemetry = AttentionMetrics()
+    attention_metrics = AttentionMetrics()
     for batch in batches:
-        telemetry.update(batch)
-    return telemetry.compute()
+        attention_metrics.update(batch)
+    return attention_metrics.compute()
 
 
 def random_maps(images: int, parts: int, seed: int) -> torch.Tensor:
@@ -37,7 +37,7 @@ def test_single_cells_are_compact_sharp_and_as_far_apart_as_their_peaks():
     assert found.entropy == (0, 0, 0)
     assert found.diversity == pytest.approx((-0.02, -0.02, -0.02))
     assert found.peak_distance == pytest.approx((3 + 3 + math.sqrt(18)) / 3 / 8)
-    assert found.shared_peaks == 0
+    assert found.peak_collision_rate == 0
 
 
 def test_uniform_maps_have_full_entropy_and_overlap():
@@ -45,7 +45,7 @@ def test_uniform_maps_have_full_entropy_and_overlap():
     assert found.entropy == pytest.approx((math.log(32),) * 2)
     assert found.relative_entropy == pytest.approx((1, 1))
     assert found.diversity == pytest.approx((1 / 32 - 0.02,) * 2)
-    assert found.shared_peaks == 1
+    assert found.peak_collision_rate == 1
 
 
 def test_distance_is_reported_in_squared_cells_and_in_squared_map_sides():
@@ -60,17 +60,17 @@ def test_distance_is_reported_in_squared_cells_and_in_squared_map_sides():
     ("cell", "share"), [((2, 1), 1), ((3, 2), 1), ((3, 1), 1), ((4, 1), 0), ((2, 3), 0)]
 )
 def test_neighbouring_cells_count_as_one_place(cell, share):
-    assert figures(peaked((2, 1), cell)).shared_peaks == share
+    assert figures(peaked((2, 1), cell)).peak_collision_rate == share
 
 
 def test_shared_peaks_counts_images_not_pairs():
     apart, merged = peaked((0, 0), (4, 0), (0, 3)), peaked((1, 1), (1, 1), (1, 1))
-    assert figures(torch.cat((apart, merged, apart, apart))).shared_peaks == 0.25
+    assert figures(torch.cat((apart, merged, apart, apart))).peak_collision_rate == 0.25
 
 
 def test_a_single_part_has_no_pairs():
     found = figures(peaked((1, 1)))
-    assert (found.peak_distance, found.shared_peaks) == (None, 0)
+    assert (found.peak_distance, found.peak_collision_rate) == (None, 0)
     assert "peak_distance" not in found.values()
 
 
@@ -89,13 +89,13 @@ def test_permuting_parts_permutes_their_figures_only(order, seed):
     for name in ("distance", "diversity", "entropy"):
         assert getattr(after, name) == pytest.approx([getattr(before, name)[i] for i in order])
     assert after.peak_distance == pytest.approx(before.peak_distance)
-    assert after.shared_peaks == before.shared_peaks
+    assert after.peak_collision_rate == before.peak_collision_rate
 
 
 def test_figures_carry_no_gradient():
-    telemetry = AttentionMetrics()
-    telemetry.update(random_maps(2, 2, 0).requires_grad_())
-    telemetry.compute()
+    attention_metrics = AttentionMetrics()
+    attention_metrics.update(random_maps(2, 2, 0).requires_grad_())
+    attention_metrics.compute()
 
 
 def test_figures_survive_json_and_log_flat():
@@ -120,7 +120,7 @@ def test_nothing_seen_has_no_figures():
 
 
 def test_the_number_of_parts_cannot_change():
-    telemetry = AttentionMetrics()
-    telemetry.update(random_maps(2, 2, 0))
+    attention_metrics = AttentionMetrics()
+    attention_metrics.update(random_maps(2, 2, 0))
     with pytest.raises(ValueError, match="attention"):
-        telemetry.update(random_maps(2, 3, 0))
+        attention_metrics.update(random_maps(2, 3, 0))

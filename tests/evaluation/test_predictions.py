@@ -21,7 +21,7 @@ def predictions(parts):
         centres=torch.rand(3, parts, 2) if parts else None,
         owners=torch.zeros(3, 5, dtype=torch.int64) if parts else None,
         grid=CellGrid((2, 2), (7.5, 8.0), (16.0, 15.5)) if parts else None,
-        telemetry=None,
+        attention_metrics=None,
     )
 
 

@@ -67,7 +67,7 @@ def counted(environment, folder, images, result):
                     "samples": found.samples,
                     "labels": found.labels,
                     "logits": found.logits,
-                    "images": found.telemetry.images,
+                    "images": found.attention_metrics.images,
                     "surveyed": facts["images"],
                     "gram": tensors["gram"],
                 },

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from macnn import events
+from macnn.commands import pretrain_parts, train, train_part_cnn
 from macnn.config import resolve
 from macnn.runs.checkpoint import read_checkpoint
 from macnn.runs.resume import find_resume
-from macnn.training import pretrain_parts, train, train_part_cnn
 from macnn.training.train_step import TrainStep
 
 ROUNDS, GROUPING, CONVOLUTION = 3, 2, 6  # 16 images, 3 at a time
@@ -138,7 +138,7 @@ def start():
     """
     sys.path.insert(0, str(Path(__file__).parent))
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["children", "macnn.training.train", "macnn_cli.main"])
+    server.set_forkserver_preload(["children", "macnn.commands.train", "macnn_cli.main"])
     import children
 
     def call(name, *arguments):

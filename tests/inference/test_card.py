@@ -6,10 +6,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from macnn import events
+from macnn.commands.export import export
 from macnn.errors import DataError
 from macnn.evaluation.metrics import CALIBRATION_BINS
 from macnn.inference.card import model_card
-from macnn.inference.export import export
 from macnn.runs.checkpoint import read_checkpoint
 from macnn.text import shown
 
@@ -66,7 +66,7 @@ def evaluation(step, top5=1.0, classifiers=("part 1", "part 2")):
         "images": 64,
         "classification": classification,
         "localisation": localisation,
-        "telemetry": None,
+        "attention_metrics": None,
     }
 
 

@@ -9,11 +9,11 @@ import torch
 
 import macnn
 from macnn import events
+from macnn.commands.export import export
 from macnn.errors import CheckpointError, DiskError, ExportError, UsageError
-from macnn.inference import export as stage
+from macnn.commands import export as stage
 from macnn.inference import formats
 from macnn.inference.description import read_export
-from macnn.inference.export import export
 from macnn.inference.formats import FORMATS
 from macnn.inference.parity import compare
 from macnn.inference.recogniser import Recognition, open_recogniser

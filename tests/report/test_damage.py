@@ -97,7 +97,7 @@ def test_figures_with_anything_in_any_place_are_checked(run):
     [
         (("images",), 17, "classification: of 16 images, not of 17"),
         (("split",), "train", "of the train images"),
-        (("telemetry",), None, "not of one evaluation"),
+        (("attention_metrics",), None, "not of one evaluation"),
         (("classification", "joint", "top1"), 1.5, "top1: Input should be less than or equal to 1"),
         (("classification", "confusion", 0), [0] * 15, "confusion: does not fit"),
         (("classification", "reliability", 0, "images"), 5, "of no images, or none of some"),

@@ -20,7 +20,7 @@ def predictions(labels, guesses, confidence=None, classes=4):
         centres=None,
         owners=None,
         grid=None,
-        telemetry=None,
+        attention_metrics=None,
     )
 
 

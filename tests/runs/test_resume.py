@@ -10,7 +10,7 @@ from macnn.runs.resume import check_output_is, check_unchanged, find_resume
 
 @pytest.fixture
 def run(tmp_path):
-    settings = resolve(flags={"train.rate": 0.1, "run.output": tmp_path / "run"}).settings
+    settings = resolve(flags={"train.lr": 0.1, "run.output": tmp_path / "run"}).settings
     folder = RunFolder(tmp_path / "run", settings, ("a",), overwrite=False)
     write_checkpoint(
         folder.checkpoints, "macnn", 5, {"model": {}, "trainer": {}}, run=folder.run_id,
@@ -40,8 +40,8 @@ def test_a_run_goes_on_with_the_settings_it_began_with(run):
     found = find_resume("auto", run, "macnn")
     same = resolve(flags={"data.workers": 3}, checkpoint=found.all_settings()).settings
     check_unchanged(found, same)
-    other = resolve(flags={"train.rate": 0.2}, checkpoint=found.all_settings()).settings
-    with pytest.raises(UsageError, match=r"train\.rate = 0\.2: the run began with 0\.1"):
+    other = resolve(flags={"train.lr": 0.2}, checkpoint=found.all_settings()).settings
+    with pytest.raises(UsageError, match=r"train\.lr = 0\.2: the run began with 0\.1"):
         check_unchanged(found, other)
 
 

@@ -35,7 +35,12 @@ def test_a_device_without_memory_is_named_with_three_things_to_try():
     with pytest.raises(DeviceMemoryError) as left, session(Settings()):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     assert left.value.exit_code == 6
-    for words in ("--batch-size 16 at 224 px", "--accumulate 2", "--precision bf16", "size 8"):
+    for words in (
+        "--batch-size 16 at 224 px",
+        "--grad-accum-steps 2",
+        "--precision bf16",
+        "size 8",
+    ):
         assert words in str(left.value)
 
 

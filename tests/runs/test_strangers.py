@@ -79,8 +79,8 @@ def in_force(macnn, monkeypatch):
         found.extend(a for a in (*arguments, *more.values()) if isinstance(a, Settings))
         raise InForceError("caught")
 
-    for name in ("macnn.evaluation.run", "macnn.report.page", "macnn.training.train",
-                 "macnn.training.train_part_cnn"):  # fmt: skip
+    for name in ("macnn.commands.evaluate", "macnn.report.page", "macnn.commands.train",
+                 "macnn.commands.train_part_cnn"):  # fmt: skip
         __import__(name)
         monkeypatch.setattr(sys.modules[name], "run", caught)
 

@@ -30,7 +30,7 @@ def runs(experiments, tmp_path, monkeypatch):
                 "images": 20,
                 "classification": {"joint": score, "calibration_error": 0.2, "parts": [score]},
                 "localisation": place | {"best": [{"part": 1, "landmark": "eye", "pck15": 0.5}]},
-                "telemetry": None,
+                "attention_metrics": None,
             }
             (folder / "report" / "eval-validation.json").write_text(json.dumps(result))
             (folder / "env.json").write_text(json.dumps({"commit": "abc"}))

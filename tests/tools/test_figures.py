@@ -69,7 +69,7 @@ def test_figures_are_collected_over_seeds(figures, tmp_path):
                 "parts": [score],
             },
             "localisation": None,
-            "telemetry": None,
+            "attention_metrics": None,
             "files": ["/home/me/picture.png"],
         }
         (run / "report" / "eval-test.json").write_text(json.dumps(result))

@@ -24,7 +24,7 @@ def alternation(birds, parts=2, listen=events.silent, after_step=lambda: None, *
     dataset = ImageDataset(read_cub(birds).split("train"), geometry(32, "squash", "flip"), seed=1)
     loader = Loader(dataset, 16, shuffle=True)
     still = replace(loader, dataset=replace(dataset, geometry=geometry(32, "squash")))
-    chosen = {"rounds": 2, "epochs": 1, "grouping_steps": 3, "grouping_rate": 1e-2} | settings
+    chosen = {"rounds": 2, "epochs": 1, "grouping_steps": 3, "grouping_lr": 1e-2} | settings
     return Alternation(
         network,
         loader,

@@ -57,7 +57,7 @@ class Indices:
 def found():
     torch.manual_seed(0)
     network = Moving(images=30)
-    settings = PretrainSettings(restarts=16, fit_steps=150, fit_rate=1e-2)
+    settings = PretrainSettings(restarts=16, fit_steps=150, fit_lr=1e-2)
     loader, statistics = Indices(30), ChannelStatistics.begin(network)
     collect_statistics(network, loader, statistics, lambda: None, events.silent)
     result = form_parts(

@@ -10,11 +10,11 @@ from macnn.training.optimisers import convolution_optimiser, layer_factors, set_
 @pytest.fixture
 def optimiser():
     network = Network(NetworkSpec("tiny", None, 32, 0, 2), Backbone(BackboneSpec("tiny")))
-    return convolution_optimiser(network, TrainSettings(rate=1.0, conv_multiplier=0.1))
+    return convolution_optimiser(network, TrainSettings(lr=1.0, backbone_lr_scale=0.1))
 
 
-def rates(optimiser, done, warm_up, schedule="cosine"):
-    set_rates(optimiser, done, TrainSettings(warm_up=warm_up, schedule=schedule))
+def rates(optimiser, done, warmup, schedule="cosine"):
+    set_rates(optimiser, done, TrainSettings(warmup=warmup, schedule=schedule))
     return [group["lr"] for group in optimiser.param_groups]
 
 
@@ -41,7 +41,7 @@ def test_the_longest_prefix_decides_the_rate_of_a_layer():
     network = Network(NetworkSpec("tiny", None, 32, 0, 2), Backbone(BackboneSpec("tiny")))
     name = next(name for name, _ in network.backbone.named_parameters())
     first = f"backbone.{name}"
-    settings = TrainSettings(rate=1.0, conv_multiplier=0.1, layer_rates=f"backbone=3,{first}=0")
+    settings = TrainSettings(lr=1.0, backbone_lr_scale=0.1, layer_lr_scales=f"backbone=3,{first}=0")
     optimiser = convolution_optimiser(network, settings)
     bases = {id(p): group["base"] for group in optimiser.param_groups for p in group["params"]}
     named = dict(network.named_parameters())
@@ -53,5 +53,5 @@ def test_the_longest_prefix_decides_the_rate_of_a_layer():
     "text", ["body", "body=fast", "nowhere=0.1", "body=nan", "body=inf", "body=-1"]
 )
 def test_layer_rates_that_mean_nothing_are_refused(text):
-    with pytest.raises(UsageError, match="--layer-rates"):
+    with pytest.raises(UsageError, match="--layer-lr-scales"):
         layer_factors(text, ["body.weight"])

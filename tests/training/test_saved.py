@@ -16,7 +16,7 @@ from macnn.model import Network, NetworkSpec, PartCNNSpec, build_part_cnn
 from macnn.model.backbones import Backbone, BackboneSpec
 from macnn.training.alternation import Alternation
 from macnn.training.discovery import ChannelStatistics, Seen
-from macnn.training.part_cnn import StreamTraining
+from macnn.training.streams import StreamTraining
 
 ODD = ({}, [], "", "x", -1, 2**200, 1e300, float("nan"), float("inf"), None, 0.5)
 STATES = ("grouping", "convolution", "baseline", "averaged", "scaled", "streams")
@@ -181,7 +181,7 @@ def test_a_position_the_training_does_not_come_by_is_refused(birds, saved, chang
 @pytest.mark.parametrize("value", [0.0, -1.0, 1e200])
 def test_sums_over_no_images_or_out_of_range_are_refused(birds, saved, value):
     tensors, facts = saved("convolution")
-    for name in ("meters.cls", "meters./telemetry"):
+    for name in ("meters.cls", "meters./attention"):
         wrong = tensors[name].clone()
         wrong[0, -1] = value
         mean = name.removeprefix("meters.")

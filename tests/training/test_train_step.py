@@ -40,15 +40,15 @@ def stepped(images, values, *, steps=1, scale_loss=False, **settings):
     return weight.item(), train_step
 
 
-@pytest.mark.parametrize("accumulate", [1, 2, 4, 9])
-def test_a_batch_in_pieces_gives_the_step_of_the_whole(images, accumulate):
-    weight, _ = stepped(images, [0.1, 0.2, 0.3, 0.1, 0.8], accumulate=accumulate)
+@pytest.mark.parametrize("grad_accum_steps", [1, 2, 4, 9])
+def test_a_batch_in_pieces_gives_the_step_of_the_whole(images, grad_accum_steps):
+    weight, _ = stepped(images, [0.1, 0.2, 0.3, 0.1, 0.8], grad_accum_steps=grad_accum_steps)
     assert weight == pytest.approx(1 - 0.3)
 
 
 def test_a_long_gradient_is_cut_to_its_largest_norm(images):
-    assert stepped(images, [4.0], clip_norm=0.5)[0] == pytest.approx(0.5)
-    assert stepped(images, [0.4], clip_norm=0.5)[0] == pytest.approx(0.6)
+    assert stepped(images, [4.0], clip_grad_norm=0.5)[0] == pytest.approx(0.5)
+    assert stepped(images, [0.4], clip_grad_norm=0.5)[0] == pytest.approx(0.6)
 
 
 def test_scaling_the_loss_changes_nothing_in_range_and_skips_a_step_out_of_range(images):

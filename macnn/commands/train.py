@@ -1,19 +1,21 @@
-"""The stage behind `macnn train-part-cnn`: a trained MA-CNN in, run folder of a part CNN out."""
+"""The stage behind `macnn train`: settings and found parts in, run folder out."""
 
 from typing import Any
 
+from macnn.commands.recorded import Hooks, run_recorded
 from macnn.config import Settings
+from macnn.data.samples import ImageSet
 from macnn.errors import UsageError
 from macnn.events import Listener
+from macnn.model import Network
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.folder import check_output
-from macnn.runs.networks import load_part_cnn, new_part_cnn
+from macnn.runs.networks import continue_network, load_network, new_network
 from macnn.runs.resume import warn_if_others_may_write
 from macnn.runs.session import session
-from macnn.runs.setup import check_classes, open_images, open_loader, prepare, to_device
-from macnn.runs.summaries import TrainingSummary, finished_summary
-from macnn.training.part_cnn import StreamTraining
-from macnn.training.recorded import Hooks, run_recorded
+from macnn.runs.setup import open_images, open_loader, prepare, to_device
+from macnn.runs.summaries import AlternationSummary, finished_summary
+from macnn.training.alternation import Alternation
 
 
 def run(
@@ -24,11 +26,11 @@ def run(
     listen: Listener,
     resume: Checkpoint | None = None,
 ) -> dict[str, Any]:
-    """Train the streams of a part CNN around a trained MA-CNN; returns the summary.
+    """Train MA-CNN from found parts, or with `parts` = 0 its baseline; returns the summary.
 
     Args:
         settings: of the run.
-        init: the trained MA-CNN; not needed to resume.
+        init: the found parts; not needed to resume.
         overwrite: replace the run that the folder holds.
         listen: hears of the progress.
         resume: a checkpoint of this run folder to go on from.
@@ -49,30 +51,32 @@ def _run(
     overwrite: bool,
     listen: Listener,
 ) -> dict[str, Any]:
-    if resume is not None and (done := finished_summary(resume.run, TrainingSummary)):
+    if resume is not None and (done := finished_summary(resume.run, AlternationSummary)):
         return done
     output = resume.run if resume else check_output(settings.run.output, overwrite)
     if init is not None:
         init.say_where_from(listen)
     if resume is not None:
         warn_if_others_may_write(output, listen)
-    source = resume or init
-    if source is None:
-        raise UsageError("no parts to crop", hint="pass --init RUN of 'macnn train'")
+    if settings.model.parts and init is None and resume is None:
+        raise UsageError(
+            "no parts to train from",
+            hint="pass --init RUN of 'macnn pretrain-parts', or --parts 0 for the baseline",
+        )
     device = prepare(settings)
     images = open_images(settings, listen)
-    check_classes(images, source.class_names)
-    made = load_part_cnn(source) if resume else new_part_cnn(source, settings)
-    network = to_device(made, settings, device)
+    network = to_device(_network(settings, init, resume, images), settings, device)
     training = images.split("train")
 
-    def build(hooks: Hooks) -> StreamTraining:
-        return StreamTraining(
+    def build(hooks: Hooks) -> Alternation:
+        return Alternation(
             network,
-            open_loader(settings, training, augment=settings.data.augment, shuffle=True, stream=3),
+            open_loader(settings, training, augment=settings.data.augment, shuffle=True, stream=2),
+            open_loader(settings, training),
             settings.train,
             hooks.listen,
-            epochs=settings.part_cnn.epochs,
+            scratch=hooks.scratch,
+            mirrors=settings.data.augment != "none",
             after_step=hooks.after_step,
             validate=hooks.validate,
         )
@@ -80,7 +84,7 @@ def _run(
     return run_recorded(
         build,
         network,
-        "part-cnn",
+        "macnn" if network.spec.parts else "baseline",
         images,
         settings,
         output,
@@ -88,3 +92,12 @@ def _run(
         resume=resume,
         listen=listen,
     )
+
+
+def _network(
+    settings: Settings, init: Checkpoint | None, resume: Checkpoint | None, images: ImageSet
+) -> Network:
+    if resume is not None:
+        return load_network(resume)
+    classes = len(images.class_names)
+    return continue_network(init, settings, classes) if init else new_network(settings, classes)

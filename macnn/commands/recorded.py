@@ -144,5 +144,5 @@ def _announcement(settings: Settings, trainer: Trainer) -> str:
     processes = distributed.world_size()
     return (
         f"{settings.data.batch_size} images per step: {processes} process(es) of {each}, "
-        f"in {train.accumulate} piece(s); rates {rates}; {settings.run.precision}"
+        f"in {train.grad_accum_steps} piece(s); rates {rates}; {settings.run.precision}"
     )

@@ -1,4 +1,4 @@
-"""Trains the packaged weights of the small backbone: `python -m macnn.training.tiny_weights`.
+"""Trains the packaged weights of the small backbone: `python -m tools.tiny_weights`.
 
 The labels are part attributes of synthetic birds: for each of the four parts, which colour it is
 marked with. There are no boxes, no keypoints and no classes. A quarter of the channels belongs to
@@ -160,7 +160,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     network, accuracies = train()
     facts = {
-        "command": "python -m macnn.training.tiny_weights",
+        "command": "python -m tools.tiny_weights",
         "data": "synthetic birds, drawn by macnn.data.synth",
         "labels": "marking colour of each part",
         "seed": SEED,

@@ -9,11 +9,11 @@ from macnn.config import Settings
 from macnn.data.samples import Split
 from macnn.errors import DiskError
 from macnn.evaluation.evaluate import evaluate
-from macnn.evaluation.pictures import draw_parts
 from macnn.evaluation.predictions import write_predictions
 from macnn.events import Listener
 from macnn.files import write_json
 from macnn.report import page
+from macnn.report.parts import draw_parts
 from macnn.report.plots import confusion_picture
 from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
@@ -70,7 +70,7 @@ def _run(
         network, measured, fitting, split=split, margin=settings.train.margin, listen=listen
     )
 
-    drawn = None if result.telemetry is None else draw_parts(network, measured)
+    drawn = None if result.attention_metrics is None else draw_parts(network, measured)
     report = run / "report"
     files = []
     content: dict[str, Any] = {"kind": checkpoint.kind, "step": checkpoint.step}

@@ -5,8 +5,8 @@ from typing import Any
 
 from macnn.config import Settings
 from macnn.errors import CheckpointError, UsageError
-from macnn.evaluation.pictures import draw_parts
 from macnn.events import Listener
+from macnn.report.parts import draw_parts
 from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.folder import RunFolder, check_output

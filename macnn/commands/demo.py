@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from macnn.commands import evaluate as evaluation
+from macnn.commands import pretrain_parts, train
 from macnn.config import Settings, resolve
 from macnn.data.synth import write_birds
 from macnn.errors import UsageError
-from macnn.evaluation import run as evaluation
 from macnn.events import Listener, Notice
 from macnn.runs.checkpoint import read_checkpoint
-from macnn.training import pretrain_parts, train
 
 PRESET = "demo"
 BIRDS = "birds-seed"
@@ -87,10 +87,12 @@ def compare(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _row(name: str, result: dict[str, Any]) -> dict[str, Any]:
-    accuracy, place, maps = (result[k] for k in ("classification", "localisation", "telemetry"))
+    accuracy, place, maps = (
+        result[k] for k in ("classification", "localisation", "attention_metrics")
+    )
     return {
         "name": name,
         "accuracy": accuracy["joint"]["top1"] if accuracy else None,
         "pck10": place["pck10"] if place else None,
-        "shared_peaks": maps["shared_peaks"] if maps else None,
+        "peak_collision_rate": maps["peak_collision_rate"] if maps else None,
     }

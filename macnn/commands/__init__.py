@@ -1,0 +1,1 @@
+"""What stands behind each command of the command line: one file per command."""
