@@ -1,0 +1,49 @@
+"""Defaults that settings, modules and losses share, each with who says so. It imports nothing."""
+
+from typing import Literal
+
+Activation = Literal["sigmoid", "softplus_tanh"]
+PartFeatures = Literal["normalised", "plain"]
+DistanceUnit = Literal["map", "cell"]
+Schedule = Literal["cosine", "step", "constant"]
+
+# The network
+PARTS = 4  # paper
+ACTIVATION: Activation = "sigmoid"  # paper
+POWER = 8.0  # ours; paper: 1, released network: 4
+GAIN = 1.0  # ours
+MAP_GRADIENT = False  # ours; paper: True
+PART_FEATURES: PartFeatures = "plain"  # paper
+
+# Finding the parts
+RESTARTS = 64  # ours
+KEEP = 0.5  # ours; paper: 1
+FIT_STEPS = 300  # ours
+FIT_LR = 1e-3  # ours
+
+# The losses
+MARGIN = 0.02  # paper
+DISTANCE_WEIGHT = 1.0  # paper
+DIVERSITY_WEIGHT = 2.0  # paper
+DISTANCE_UNIT: DistanceUnit = "map"  # ours; the paper does not say
+ANCHOR_WEIGHT = 20.0  # ours; paper: 0
+CONV_GROUPING_WEIGHT = 1.0  # ours; paper: 0
+
+# The alternation
+ROUNDS = 24  # ours
+EPOCHS = 2  # ours
+GROUPING_STEPS = 10  # ours
+TOLERANCE = 0.0  # ours
+LR = 0.01  # a third party's
+BACKBONE_LR_SCALE = 0.05  # ours; released network: 0.1
+GROUPING_LR = 1e-5  # ours
+WARMUP = 0.25  # ours
+SCHEDULE: Schedule = "cosine"  # ours
+MOMENTUM = 0.9  # a third party's
+WEIGHT_DECAY = 5e-4  # a third party's
+CLIP_GRAD_NORM = 40.0  # ours
+
+# Part crops
+PART_SHARE = 96 / 448  # paper; released network: 128/448
+OBJECT_THRESHOLD = 0.3  # ours; released network: 0.1
+STREAM_EPOCHS = 8  # ours
