@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from macnn_cli.console import listening, print_json, print_line, print_table
-from macnn_cli.options import JSON, QUIET, Given, takes_settings
+from macnn_cli.options import FOR_ALL, JSON, QUIET, Given, takes_settings
 
 OUTPUT = Annotated[
     Path | None, typer.Option("--output", help="File for the JSON object, beside the table.")
@@ -23,7 +23,7 @@ def bench() -> None:
 
 
 @app.command("ops")
-@takes_settings("run.device", "run.threads")
+@takes_settings("run.device", "run.threads", also=("run.kernels", *FOR_ALL))
 def ops(
     *,
     given: Given,
@@ -81,9 +81,11 @@ def ops(
 
 @app.command("train")
 @takes_settings(
-    "data.image_size", "data.batch_size", "data.workers", "model.backbone", "model.tap",
-    "model.weights", "model.parts", "run.device", "run.threads", "run.precision", "run.compile",
-)  # fmt: skip
+    *("data.image_size", "data.batch_size", "data.workers"),
+    *("model.backbone", "model.weights", "model.parts"),
+    *("run.device", "run.threads", "run.precision", "run.compile"),
+    also=("model", "train", "run.kernels", *FOR_ALL),
+)
 def train(
     *,
     given: Given,
@@ -112,7 +114,7 @@ def train(
 
 
 @app.command("scale")
-@takes_settings("run.device", "run.threads")
+@takes_settings("run.device", "run.threads", also=("run.kernels", *FOR_ALL))
 def scale(
     *,
     given: Given,

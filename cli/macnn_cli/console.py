@@ -14,12 +14,14 @@ from io import TextIOWrapper
 from typing import Any, Literal
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from macnn import events
 from macnn.text import csv_cell, shown
+from macnn_cli.wording import as_typed
 
 Styled = tuple[str, str]  # text, and its style
 
@@ -63,7 +65,7 @@ class _Renderer:
         if isinstance(event, events.Notice):
             _warnings(event)
             if event.level == "info":
-                err.print(_line(event.text))
+                err.print(_line(as_typed(event.text)))
         elif isinstance(event, events.Progress):
             self._progress(event)
 
@@ -80,12 +82,12 @@ class _Renderer:
 
 def _warnings(event: events.Event) -> None:
     if isinstance(event, events.Notice) and event.level == "warning":
-        err.print(_line(f"warning: {event.text}"), style="yellow")
+        err.print(_line(f"warning: {as_typed(event.text)}"), style="yellow")
 
 
 def complain(text: str) -> None:
     """Print why a command ends, on one line of stderr."""
-    err.print(_line("macnn: " + " ".join(map(str.strip, text.split("\n")))))
+    err.print(_line("macnn: " + " ".join(map(str.strip, as_typed(text).split("\n")))))
 
 
 def print_json(content: Any) -> None:
@@ -119,6 +121,11 @@ class CsvRows:
 def print_line(*parts: str | Styled) -> None:
     """Print a line, of one or several parts; a path stays in one piece, to be copied."""
     out.print(_line(*parts))
+
+
+def print_paragraph(text: str) -> None:
+    """Print text as wide as the terminal, indented."""
+    out.print(Padding(_line(text), (0, 0, 0, 4)), soft_wrap=False)
 
 
 def print_table(

@@ -34,7 +34,7 @@ def layouts(*, json: JSON = False) -> None:
 
 
 @app.command("check")
-@takes_settings("data.dataset", "data.allow_links")
+@takes_settings("data.dataset", also=("data.allow_links",))
 def check(
     *,
     root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder, or CSV manifest.")],
@@ -63,9 +63,10 @@ def check(
 
 @app.command("cache")
 @takes_settings(
-    "data.root", "data.dataset", "data.allow_links", "data.image_size", "data.skip_bad_images",
-    "data.split_seed",
-)  # fmt: skip
+    *("data.root", "data.dataset", "data.image_size"),
+    also=("data",),
+    without=("data.resize_mode", "data.augment", "data.batch_size", "data.workers", "data.cache"),
+)
 def cache(
     *,
     given: Given,

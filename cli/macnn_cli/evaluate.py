@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from macnn_cli.console import listening, number, percent, print_json, print_line, print_table
-from macnn_cli.options import JSON, QUIET, Given, takes_settings
+from macnn_cli.options import FOR_ALL, JSON, QUIET, Given, takes_settings
 
 SPLIT = Annotated[
     Literal["train", "validation", "test"], typer.Option("--split", help="Images to measure on.")
@@ -19,16 +19,10 @@ BASELINE = Annotated[
 
 
 @takes_settings(
-    "data.root",
-    "data.dataset",
-    "data.allow_links",
-    "data.cache",
-    "data.skip_bad_images",
-    "data.batch_size",
-    "data.workers",
-    "run.device",
-    "run.threads",
-    "run.kernels",
+    *("data.root", "data.dataset", "data.cache", "data.batch_size", "data.workers"),
+    *("run.device", "run.threads", "run.kernels"),
+    also=("data", "train.margin", "run.precision", "run.compile", *FOR_ALL),
+    without=("data.augment",),
 )
 def evaluate(
     *,

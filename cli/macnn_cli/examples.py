@@ -1,4 +1,4 @@
-"""Two ways to use every command: shown by its --help, and on its page under docs/commands."""
+"""Ways to use every command: on its page under docs/commands; its --help shows the first two."""
 
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "pretrain-parts": (
@@ -125,7 +125,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         (
             "Leave out up to one image in a hundred that cannot be read",
-            "macnn data cache --data birds --skip-bad-images 0.01 --output birds.cache",
+            "macnn data cache --data birds --set data.skip_bad_images=0.01 --output birds.cache",
         ),
     ),
     "data synth": (
@@ -140,12 +140,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "config show": (
         (
-            "What is in force, and why",
-            "macnn config show --preset paper --set train.lr=0.005",
+            "What a preset changes",
+            "macnn config show --preset paper",
         ),
         (
-            "What a run used",
-            "macnn config show --config runs/macnn/config.toml --json",
+            "Every setting of a run, with unit, default and reason",
+            "macnn config show --config runs/macnn/config.toml --all",
         ),
     ),
     "config validate": (
@@ -193,6 +193,6 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 def epilog(command: str) -> str | None:
-    """The examples of a command below its --help; None where there are none."""
-    lines = [f"[dim]{what}:[/dim]\n\n  {line}" for what, line in EXAMPLES.get(command, ())]
-    return "\n\n".join(lines) or None
+    """The first examples of a command, below its --help; None where there are none."""
+    lines = [f"[dim]{what}:[/dim]\n  {line}" for what, line in EXAMPLES.get(command, ())[:2]]
+    return "\n".join(lines) or None

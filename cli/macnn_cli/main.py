@@ -2,7 +2,7 @@
 
 import errno
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +24,7 @@ from macnn_cli import (
 )
 from macnn_cli.console import complain, print_line, take_any_character
 from macnn_cli.examples import epilog
+from macnn_cli.options import Command, explain_unknown
 
 USAGE, INTERRUPTED = 2, 130
 # Typer does not name the base class of its usage errors; it is BadParameter's.
@@ -50,15 +51,15 @@ app.add_typer(config.app, name="config")
 app.add_typer(bench.app, name="bench")
 
 
-def _give_examples(group: typer.Typer, prefix: str = "") -> None:
+def _equip(group: typer.Typer, prefix: str = "") -> None:
     for command in group.registered_commands:
-        command.epilog = epilog(f"{prefix}{command.name}")
+        command.epilog, command.cls = epilog(f"{prefix}{command.name}"), Command
     for inner in group.registered_groups:
         assert inner.typer_instance is not None
-        _give_examples(inner.typer_instance, f"{prefix}{inner.name} ")
+        _equip(inner.typer_instance, f"{prefix}{inner.name} ")
 
 
-_give_examples(app)
+_equip(app)
 
 
 def _version(asked: bool) -> None:
@@ -76,6 +77,12 @@ def main(
     """Find the parts that tell look-alike classes apart, train on them, and show them."""
 
 
+def _explained(error: Any) -> str | None:
+    if not hasattr(error, "possibilities"):  # only the error of an unknown option has them
+        return None
+    return explain_unknown(error.option_name, error.ctx.command, error.ctx.command_path)
+
+
 def run() -> None:
     """Entry point: run a command; what goes wrong becomes one line and an exit code."""
     take_any_character()
@@ -86,7 +93,7 @@ def run() -> None:
         code = error.exit_code
     except TyperUsageError as error:
         # Without arguments the help has been shown, and there is nothing to say.
-        if said := error.format_message():  # type: ignore[attr-defined]
+        if said := _explained(error) or error.format_message():  # type: ignore[attr-defined]
             complain(said)
         code = USAGE
     except OSError as error:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 STDIN = "-"
 
 
-@takes_settings("data.workers", "run.device", "run.threads", "run.kernels")
+@takes_settings(
+    *("data.workers", "run.device", "run.threads", "run.kernels"), also=("run.deterministic",)
+)
 def predict(
     *,
     given: Given,

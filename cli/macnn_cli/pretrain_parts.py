@@ -6,7 +6,11 @@ from macnn_cli.console import listening, percent, print_json, print_line, print_
 from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resumed, takes_settings
 
 
-@takes_settings("data", "model", "pretrain", "run")
+@takes_settings(
+    *("data", "model", "pretrain", "run"),
+    also=("run.kernels",),
+    without=("data.augment", "run.tensorboard"),
+)
 def pretrain_parts(
     *,
     given: Given,
@@ -22,7 +26,7 @@ def pretrain_parts(
     """
     from macnn.commands.pretrain_parts import run
 
-    stopped, settings = resumed(given, resume, "statistics", "parts")
+    stopped, settings = resumed(given, resume, "statistics", "parts", overwrite=overwrite)
     with listening(quiet or json) as listen:
         summary = run(
             settings, overwrite=overwrite or resume == AUTO, resume=stopped, listen=listen

@@ -10,7 +10,7 @@ from macnn_cli.evaluate import BASELINE, SPLIT
 from macnn_cli.options import JSON, Given, takes_settings
 
 
-@takes_settings("data.root", "data.allow_links")
+@takes_settings("data.root", also=("data",), without=("data.augment", "data.batch_size"))
 def report(
     *,
     given: Given,

@@ -10,11 +10,20 @@ from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resum
 
 INIT = Annotated[
     Path | None,
-    typer.Option("--init", help="Run folder or checkpoint of 'macnn pretrain-parts'."),
+    typer.Option("--init", help="Run folder or checkpoint of 'pretrain-parts'."),
 ]
 
 
-@takes_settings("data", "model", "train", "run")
+# Settings of what the pooled baseline lacks: attention maps and grouping layers.
+OF_PARTS = (
+    *(f"model.{name}" for name in ("hidden", "activation", "power", "gain", "map_gradient")),
+    *("model.part_features", "train.grouping_steps", "train.grouping_lr", "train.margin"),
+    *("train.distance_weight", "train.distance_unit", "train.diversity_weight"),
+    *("train.anchor_weight", "train.conv_grouping_weight"),
+)
+
+
+@takes_settings("data", "model", "train", "run", also=("run.kernels",))
 def train(
     *,
     given: Given,
@@ -26,16 +35,19 @@ def train(
 ) -> None:
     """Train by alternating: grouping layers on L_cng, convolutions and classifiers on L_cls.
 
-    Data and model settings come from the checkpoint of --init unless given. With --parts 0 trains
-    the global-average-pool baseline of the same backbone with the same budget.
+    Data and model settings come from --init unless given; --parts 0 trains the pooled baseline.
     """
     from macnn.commands.train import run
     from macnn.runs.checkpoint import read_checkpoint
 
-    stopped, settings = resumed(given, resume, "macnn", "baseline")
+    stopped, settings = resumed(given, resume, "macnn", "baseline", overwrite=overwrite, init=init)
+    if init:
+        given.refuse(["model.weights"], "with --init, which brings its own")
     parts = read_checkpoint(init, "parts") if init and not stopped else None
     if stopped is None:
         settings = given.resolve(parts.layer("data", "model") if parts else None).settings
+    if settings.model.parts == 0:
+        given.refuse(OF_PARTS, "on the baseline, which has no parts")
     with listening(quiet or json) as listen:
         summary = run(
             settings, parts, overwrite=overwrite or resume == AUTO, resume=stopped, listen=listen

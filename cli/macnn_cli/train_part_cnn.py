@@ -10,26 +10,19 @@ from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resum
 
 
 @takes_settings(
-    "data",
-    "part_cnn",
-    "train.lr",
-    "train.backbone_lr_scale",
-    "train.warmup",
-    "train.schedule",
-    "train.layer_lr_scales",
-    "train.momentum",
-    "train.weight_decay",
-    "train.clip_grad_norm",
+    *("data", "part_cnn", "train.lr", "train.backbone_lr_scale", "train.ema", "run"),
     "train.grad_accum_steps",
-    "train.ema",
-    "run",
+    also=(
+        *("train.warmup", "train.schedule", "train.layer_lr_scales", "train.momentum"),
+        *("train.weight_decay", "train.clip_grad_norm", "run.kernels"),
+    ),
 )
 def train_part_cnn(
     *,
     given: Given,
     init: Annotated[
         Path | None,
-        typer.Option("--init", help="Run folder or checkpoint of 'macnn train', with parts."),
+        typer.Option("--init", help="Run folder or checkpoint of 'train'."),
     ] = None,
     resume: RESUME = None,
     overwrite: OVERWRITE = False,
@@ -45,7 +38,7 @@ def train_part_cnn(
     from macnn.commands.train_part_cnn import run
     from macnn.runs.checkpoint import read_checkpoint
 
-    stopped, settings = resumed(given, resume, "part-cnn")
+    stopped, settings = resumed(given, resume, "part-cnn", overwrite=overwrite, init=init)
     trained = read_checkpoint(init, "macnn") if init and not stopped else None
     if stopped is None:
         settings = given.resolve(trained.layer("data", "model") if trained else None).settings

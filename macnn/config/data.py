@@ -13,7 +13,7 @@ class DataSettings(Section):
     """Which images, and how they reach the network."""
 
     root: Path | None = setting(
-        None, "--data", "Folder of the data set, or a CSV manifest; see 'macnn data layouts'."
+        None, "Folder of the data set, or a CSV manifest.", flag="--data", source="ours"
     )
     dataset: Literal[
         "auto",
@@ -27,69 +27,90 @@ class DataSettings(Section):
         "dogs",
         "folders",
         "manifest",
-    ] = setting("auto", "--dataset", "Layout of the data set; auto recognises it.")
+    ] = setting(
+        "auto",
+        "Layout, one of 'macnn data layouts'.",
+        flag="--dataset",
+        source="ours",
+    )
     image_size: int = setting(
         224,
-        "--img-size",
-        "Side of the square network input, in pixels.",
-        source="paper: 448",
+        "Side of the square network input.",
+        flag="--img-size",
+        unit="pixels",
+        source="ours; paper: 448",
         ge=bounds.IMAGE_SIZES[0],
         le=bounds.IMAGE_SIZES[1],
     )
     resize_mode: Literal["crop", "pad", "squash"] = setting(
         "crop",
-        "--resize-mode",
-        "How a photograph becomes square: crop the centre of the short side (loses the ends), "
-        "pad with grey (loses resolution), squash (changes proportions).",
+        "How an image becomes square: crop takes the centre of the short side and loses the ends, "
+        "pad adds grey and loses resolution, squash changes the proportions.",
+        source="ours; the paper does not say",
     )
     augment: Literal["none", "flip", "strong"] = setting(
         "strong",
-        "--augment",
-        "Training augmentation: none; flip (the paper's); strong (random resized crop, flip, "
-        "colour jitter).",
+        "strong: crop, flip, colour jitter.",
+        flag="--augment",
+        source="ours; paper: flip",
     )
     batch_size: int = setting(
-        16, "--batch-size", "Images per optimiser step, over all processes.", ge=1, le=16_384
+        16,
+        "Images per step, over all processes.",
+        flag="--batch-size",
+        unit="images",
+        source="third party",
+        ge=1,
+        le=16_384,
     )
     workers: int = setting(
-        0, "--workers", "Loader processes; 0 loads in the main process.", ge=0, le=1024
+        0,
+        "Loader processes; 0: the main process.",
+        flag="--workers",
+        unit="processes",
+        source="ours",
+        ge=0,
+        le=1024,
     )
     validation: float = setting(
         0.1,
-        "--validation",
-        "Share of the training images, per class, held out for validation, where the data set has "
-        "no validation images of its own; 0 for none, its own are then trained on.",
+        "Held out for validation, per class, where the data set has no validation images of its "
+        "own. 0 trains on all training images, its own validation images included.",
+        unit="share of the training images",
+        source="ours; paper: 0",
         ge=0,
         lt=1,
     )
     test: float = setting(
         0.2,
-        "--test-share",
-        "Share of the images, per class, held out for testing, where the data set has no splits.",
+        "Held out for testing, per class, where the data set has no split.",
+        unit="share of the images",
+        source="ours",
         ge=0,
         lt=1,
     )
     split_seed: int = setting(
-        0, "--split-seed", "Seed of the splits made here.", ge=0, le=bounds.SEED
+        0, "Seed of the splits that are made here.", source="ours", ge=0, le=bounds.SEED
     )
     skip_bad_images: float = setting(
         0.0,
-        "--skip-bad-images",
-        "Share of the images that may be unreadable: they are named and left out. 0 stops at the "
-        "first.",
+        "How many images may be unreadable; they are named and left out. 0 stops at the first.",
+        unit="share of the images",
+        source="ours",
         ge=0,
         lt=1,
     )
     allow_links: bool = setting(
         False,
-        "--allow-links",
-        "Take images that links in the data set's folder fetch from outside it; without this they "
-        "are refused, as a data set from elsewhere must not reach your other files.",
+        "Follow symbolic links that lead out of the data set's folder. They are refused otherwise: "
+        "a data set from elsewhere must not reach your other files.",
+        source="ours",
     )
     cache: Path | None = setting(
         None,
-        "--cache",
-        "Folder written by 'macnn data cache' to read images from; none reads their files.",
+        "Folder from 'macnn data cache' to read images from.",
+        flag="--cache",
+        source="ours",
     )
 
     @field_validator("root", "cache")

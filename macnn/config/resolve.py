@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from macnn.config.renamed import GONE, RENAMED
 from macnn.config.settings import Settings, paths
 from macnn.errors import UsageError
 from macnn.reading import read_text, why
@@ -64,7 +65,7 @@ def resolve(
         checkpoint or ("", {}),
         (str(file), read_toml(file)) if file else ("", {}),
         ("environment", _environment(os.environ if environ is None else environ)),
-        ("--set", dict(_assignment(text) for text in assignments)),
+        ("--set", dict(map(assignment, assignments))),
         ("flag", given),
     ]
     known = paths()
@@ -73,10 +74,7 @@ def resolve(
     for name, layer in layers:
         for path, value in layer.items():
             if path not in known:
-                raise UsageError(
-                    f"{shown(name)}: unknown key '{shown(path, 100)}'",
-                    hint=_nearest(path[:100], known),
-                )
+                raise _unknown(shown(name), path, known)
             values[path] = value
             sources[path] = name
     settings = _validated(values, sources)
@@ -144,19 +142,32 @@ def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _assignment(text: str) -> tuple[str, Any]:
+def assignment(text: str) -> tuple[str, str]:
+    """Take `a.b=v` apart.
+
+    Raises:
+        UsageError: it is not of that form.
+    """
     path, equals, value = text.partition("=")
     if not equals:
         raise UsageError(f"--set {shown(text)}: expected section.key=value")
     return path.strip(), value.strip()
 
 
-def _nearest(path: str, known: Mapping[str, Any]) -> str:
+def _unknown(name: str, path: str, known: Mapping[str, Any]) -> UsageError:
+    if path in RENAMED:
+        return UsageError(f"{name}: '{path}' is now '{RENAMED[path]}'")
+    if path in GONE:
+        return UsageError(f"{name}: '{path}' is gone: {GONE[path]}", hint="leave it out")
+    return UsageError(f"{name}: unknown key '{shown(path, 100)}'", hint=_nearest(path[:100], known))
+
+
+def _nearest(path: str, known: Mapping[str, Any]) -> str | None:
     last = {name.split(".")[1]: name for name in known}
     close = get_close_matches(path, known, n=1) or [
         last[name] for name in get_close_matches(path.split(".")[-1], last, n=1)
     ]
-    return f"did you mean '{close[0]}'?" if close else "see 'macnn config show'"
+    return f"did you mean '{close[0]}'?" if close else None
 
 
 def _validated(values: Layer, sources: Mapping[str, str]) -> Settings:
@@ -171,8 +182,7 @@ def _validated(values: Layer, sources: Mapping[str, str]) -> Settings:
         path = ".".join(str(part) for part in first["loc"][:2])
         where, value = sources[path], values[path]
         if where == "flag":
-            flag = paths()[path].json_schema_extra["flag"]
-            raise UsageError(f"{flag} {_said(str, value)}: {first['msg']}") from None
+            raise UsageError(f"`{path}={_said(str, value)}`: {first['msg']}") from None
         raise UsageError(
             f"{path} = {_said(repr, value)} ({shown(where)}): {first['msg']}"
         ) from None

@@ -12,54 +12,76 @@ from macnn.config.section import Section, absolute, setting
 class RunSettings(Section):
     """Where and how a run happens."""
 
-    output: Path | None = setting(None, "--output", "Run folder to write.")
-    seed: int = setting(0, "--seed", "Seed of everything random.", ge=0, le=bounds.SEED)
-    device: str = setting("auto", "--device", "auto, cpu, cuda or cuda:N.", max_length=bounds.NAME)
+    output: Path | None = setting(None, "Run folder to write.", flag="--output", source="ours")
+    seed: int = setting(
+        0,
+        "Random seed.",
+        flag="--seed",
+        source="ours",
+        ge=0,
+        le=bounds.SEED,
+    )
+    device: str = setting(
+        "auto", "auto, cpu, cuda or cuda:N.", flag="--device", source="ours", max_length=bounds.NAME
+    )
     threads: int | None = setting(
-        None, "--threads", "CPU threads; by default PyTorch's.", ge=1, le=1024
+        None,
+        "CPU threads; by default PyTorch's choice.",
+        flag="--threads",
+        unit="threads",
+        source="ours",
+        ge=1,
+        le=1024,
     )
     precision: Literal["fp32", "bf16", "fp16"] = setting(
         "fp32",
-        "--precision",
-        "Precision of the convolutions; weights and losses stay fp32, fp16 scales the loss.",
+        "Of the convolutions; weights stay fp32.",
+        flag="--precision",
+        source="ours",
     )
-    compile: bool = setting(False, "--compile", "Compile the backbone with torch.compile.")
+    compile: bool = setting(
+        False, "Compile the backbone with torch.compile.", flag="--compile", source="ours"
+    )
     deterministic: bool = setting(
         False,
-        "--deterministic",
-        "Only deterministic algorithms: the same bytes again on the same machine and versions.",
+        "Use deterministic algorithms only: the same bytes again on the same machine and versions.",
+        source="ours",
     )
     kernels: Literal["auto", "triton", "reference"] = setting(
-        "auto", "--kernels", "Implementation of the operators."
+        "auto", "Operators: auto, triton or reference.", flag="--kernels", source="ours"
     )
 
     process_timeout: int = setting(
         600,
-        "--process-timeout",
-        "Seconds until a process that does not answer the others counts as lost, for torchrun to "
-        "start all again.",
+        "How long a process may leave the others without an answer before it counts as lost, and "
+        "torchrun restarts them all.",
+        unit="seconds",
+        source="ours",
         ge=1,
         le=7 * 24 * 3600,
     )
     save_every: int = setting(
         0,
-        "--save-every",
-        "Steps between checkpoints; 0 saves after every round only.",
+        "Steps between checkpoints; 0: every round.",
+        flag="--save-every",
+        unit="steps",
+        source="ours",
         ge=0,
         le=bounds.COUNT,
     )
     keep_checkpoints: int = setting(
         2,
-        "--keep-checkpoints",
         "How many of the newest checkpoints to keep beside the best.",
+        unit="checkpoints",
+        source="ours",
         ge=1,
         le=bounds.COUNT,
     )
     tensorboard: bool = setting(
         False,
-        "--tensorboard",
-        "Write the metrics of training for TensorBoard too, to tensorboard/ in the run folder; "
-        "needs the extra of that name.",
+        "Write the metrics for TensorBoard too.",
+        flag="--tensorboard",
+        source="ours",
     )
 
     @field_validator("output")

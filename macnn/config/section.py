@@ -1,4 +1,4 @@
-"""What a section of settings is: each setting has a type, default, flag, text and source."""
+"""What a section of settings is: each setting has a type, default, text, unit and source."""
 
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,21 @@ from macnn import bounds
 from macnn.reading import why
 
 
-def setting(default: Any, flag: str, text: str, *, source: str = "ours", **limits: Any) -> Any:
-    """Declare a setting: its default, its flag, what it is (with unit), and who says so."""
-    return Field(
-        default, description=text, json_schema_extra={"flag": flag, "source": source}, **limits
-    )
+def setting(
+    default: Any, text: str, *, source: str, flag: str | None = None, unit: str = "", **limits: Any
+) -> Any:
+    """Declare a setting.
+
+    Args:
+        default: its value unless one is given.
+        text: what it is, for the help and for `config show --all`.
+        source: who says so: ours, the paper, its released network, or a third party.
+        flag: its option on the command line; one without is set by `--set`, file or environment.
+        unit: of its value.
+        limits: what pydantic's `Field` takes.
+    """
+    described: Any = {"flag": flag, "unit": unit, "source": source}
+    return Field(default, description=text, json_schema_extra=described, **limits)
 
 
 class Section(BaseModel):

@@ -1,151 +1,172 @@
 """Settings of the stages: part pre-training, alternation, joint recognition."""
 
-from typing import Literal
-
-from macnn import bounds
+from macnn import bounds, defaults
 from macnn.config.section import Section, setting
 
 
 class PretrainSettings(Section):
-    """Part pre-training: clustering, and fitting the grouping layers to the clusters."""
+    """Part pre-training: cluster the channels, fit the grouping layers to the clusters."""
 
     restarts: int = setting(
-        64, "--restarts", "k-means restarts; the best inertia wins.", ge=1, le=4096
+        defaults.RESTARTS,
+        "k-means restarts; the lowest inertia wins.",
+        flag="--restarts",
+        unit="restarts",
+        source="ours",
+        ge=1,
+        le=4096,
     )
     keep: float = setting(
-        0.5,
-        "--keep",
-        "Share of the channels of each cluster that form its part: the core nearest to its mean; "
-        "the others belong to no part.",
-        source="paper: 1",
+        defaults.KEEP,
+        "Share of each cluster, nearest its mean, that forms its part.",
+        flag="--keep",
+        unit="share of the cluster's channels",
+        source="ours; paper: 1",
         gt=0,
         le=1,
     )
     fit_steps: int = setting(
-        300,
-        "--fit-steps",
-        "Steps that fit the grouping layers to the indicators.",
+        defaults.FIT_STEPS,
+        "Steps that fit the grouping layers to the clusters.",
+        flag="--fit-steps",
+        unit="steps",
+        source="ours",
         ge=1,
         le=bounds.COUNT,
     )
-    fit_lr: float = setting(1e-3, "--fit-lr", "Adam learning rate of that fit.", gt=0)
+    fit_lr: float = setting(
+        defaults.FIT_LR, "Learning rate of that fit (Adam).", source="ours", gt=0
+    )
 
 
 class TrainSettings(Section):
     """Alternating optimisation (docs/paper.md, Alternating optimisation)."""
 
-    rounds: int = setting(24, "--rounds", "Alternations at most.", ge=1, le=100_000)
+    rounds: int = setting(
+        defaults.ROUNDS,
+        "Rounds of grouping and convolution phases.",
+        flag="--rounds",
+        unit="rounds",
+        source="ours",
+        ge=1,
+        le=100_000,
+    )
     epochs: int = setting(
-        2,
-        "--epochs",
-        "Epochs of each convolution phase; the baseline trains rounds x epochs.",
+        defaults.EPOCHS,
+        "Epochs of each convolution phase.",
+        flag="--epochs",
+        unit="epochs",
+        source="ours",
         ge=1,
         le=100_000,
     )
     grouping_steps: int = setting(
-        10,
-        "--grouping-steps",
-        "Steps of each grouping phase at most; 0 skips it.",
+        defaults.GROUPING_STEPS,
+        "Steps of each grouping phase; 0 skips it.",
+        flag="--grouping-steps",
+        unit="steps",
+        source="ours",
         ge=0,
         le=10_000,
     )
     tolerance: float = setting(
-        0.0,
-        "--tolerance",
-        "Stop alternating when neither loss changes by more than this share over a round; 0 never.",
+        defaults.TOLERANCE,
+        "Stop early once no loss changes by more than this over a round; 0 never stops early.",
+        unit="share of the loss",
+        source="ours",
         ge=0,
     )
-    lr: float = setting(0.01, "--lr", "Base learning rate (SGD).", source="third party", gt=0)
+    lr: float = setting(
+        defaults.LR,
+        "Learning rate of the classifiers (SGD).",
+        flag="--lr",
+        source="third party",
+        gt=0,
+    )
     backbone_lr_scale: float = setting(
-        0.05,
-        "--backbone-lr-scale",
-        "Rate of the convolutions over the base rate.",
-        source="released network: 0.1",
+        defaults.BACKBONE_LR_SCALE,
+        "Backbone learning rate over lr.",
+        flag="--backbone-lr-scale",
+        unit="times lr",
+        source="ours; released network: 0.1",
         ge=0,
     )
     warmup: float = setting(
-        0.25,
-        "--warmup",
-        "Share of all convolution steps over which the rate of the convolutions rises from 0.",
+        defaults.WARMUP,
+        "Over which the learning rate of the backbone rises from 0.",
+        unit="share of all convolution steps",
+        source="ours",
         ge=0,
         le=1,
     )
-    schedule: Literal["cosine", "step", "constant"] = setting(
-        "cosine",
-        "--schedule",
-        "How rates fall over training: half a cosine, to a tenth after each third, not at all.",
+    schedule: defaults.Schedule = setting(
+        defaults.SCHEDULE,
+        "Learning rate schedule: half a cosine, a step to a tenth after each third, or constant.",
+        source="ours",
     )
     layer_lr_scales: str = setting(
         "",
-        "--layer-lr-scales",
-        "Further factors on the rates of single layers: PREFIX=FACTOR,... of parameter names, "
-        "longest prefix first; backbone.body.features.0=0 freezes the first convolution.",
+        "Learning rates of single layers: PREFIX=FACTOR,... of parameter names, the longest prefix "
+        "that fits counts; backbone.body.features.0=0 freezes the first convolution.",
+        source="ours",
     )
     clip_grad_norm: float = setting(
-        40.0,
-        "--clip-grad-norm",
-        "Largest norm of the gradient, beyond it is scaled down; 0 is off.",
+        defaults.CLIP_GRAD_NORM,
+        "Clip the gradient to this norm; 0 does not clip.",
+        source="ours",
         ge=0,
     )
     grad_accum_steps: int = setting(
         1,
-        "--grad-accum-steps",
-        "Pieces a batch is worked on in, one after the other, to save memory; rates and batch size "
-        "mean the same.",
+        "Micro-batches per step, to save memory.",
+        flag="--grad-accum-steps",
+        unit="micro-batches",
+        source="ours",
         ge=1,
         le=16_384,
     )
     ema: float = setting(
         0.0,
-        "--ema",
-        "Decay per step of the moving average of the weights, which is then what is evaluated and "
-        "saved; 0 is off.",
+        "EMA decay of the evaluated weights; 0 is off.",
+        flag="--ema",
+        source="ours",
         ge=0,
         lt=1,
     )
     grouping_lr: float = setting(
-        1e-5, "--grouping-lr", "Adam learning rate of the grouping phase.", gt=0
+        defaults.GROUPING_LR,
+        "Learning rate of the grouping phase (Adam).",
+        flag="--grouping-lr",
+        source="ours",
+        gt=0,
     )
-    momentum: float = setting(0.9, "--momentum", "SGD momentum.", source="third party", ge=0, lt=1)
+    momentum: float = setting(defaults.MOMENTUM, "SGD momentum.", source="third party", ge=0, lt=1)
     weight_decay: float = setting(
-        5e-4, "--weight-decay", "SGD weight decay.", source="third party", ge=0
+        defaults.WEIGHT_DECAY, "SGD weight decay.", source="third party", ge=0
     )
     distance_weight: float = setting(
-        1.0, "--distance-weight", "Weight of Dis in L_cng.", source="paper: 1", ge=0
+        defaults.DISTANCE_WEIGHT, "Weight of Dis in L_cng.", source="paper", ge=0
     )
-    distance_unit: Literal["map", "cell"] = setting(
-        "map",
-        "--distance-unit",
+    distance_unit: defaults.DistanceUnit = setting(
+        defaults.DISTANCE_UNIT,
         "Unit of length in Dis: the longer side of the map, or one cell.",
-        source="silent in the paper",
+        source="ours; the paper does not say",
     )
     diversity_weight: float = setting(
-        2.0, "--diversity-weight", "Weight lambda of Div in L_cng.", source="paper: 2", ge=0
+        defaults.DIVERSITY_WEIGHT, "Weight lambda of Div in L_cng.", source="paper", ge=0
     )
-    margin: float = setting(0.02, "--margin", "Margin of Div.", source="paper", ge=0)
+    margin: float = setting(defaults.MARGIN, "Margin of Div.", source="paper", ge=0)
     anchor_weight: float = setting(
-        20.0,
-        "--anchor-weight",
-        "Weight of the anchor in the convolution phase: it holds every map where "
-        "part pre-training found its part, while L_cls changes the features; 0 is the paper's.",
+        defaults.ANCHOR_WEIGHT,
+        "Weight of the anchor loss, which keeps every map where part pre-training found its part "
+        "while L_cls changes the features.",
         source="ours; paper: 0",
         ge=0,
     )
-    feature_cache: Literal["auto", "device", "host", "disk", "off"] = setting(
-        "auto",
-        "--feature-cache",
-        "Where features of the fixed convolutions are kept during a grouping phase: computed once "
-        "per phase, of every image and its mirror image. auto takes the first place that has room, "
-        "if the phase reads more images than that.",
-    )
-    cache_budget: float = setting(
-        0.5, "--cache-budget", "Share of the free memory or disk that this may take.", gt=0, le=1
-    )
     conv_grouping_weight: float = setting(
-        1.0,
-        "--conv-grouping-weight",
+        defaults.CONV_GROUPING_WEIGHT,
         "Weight of L_cng beside L_cls in the convolution phase; it pushes the maps apart.",
-        source="paper: 0",
+        source="ours; paper: 0",
         ge=0,
     )
 
@@ -154,34 +175,43 @@ class PartCNNSettings(Section):
     """Training on part crops (docs/paper.md, Joint recognition)."""
 
     epochs: int = setting(
-        8, "--stream-epochs", "Epochs over the training images.", ge=1, le=100_000
+        defaults.STREAM_EPOCHS,
+        "Epochs over the training images.",
+        flag="--stream-epochs",
+        unit="epochs",
+        source="ours",
+        ge=1,
+        le=100_000,
     )
     stream_size: int | None = setting(
         None,
-        "--stream-size",
-        "Side, in pixels, at which every stream sees its crop; by default the --img-size of the "
-        "run that found the parts.",
-        source="paper: 224",
+        "Side of the crops; by default what the parts were found at.",
+        flag="--stream-size",
+        unit="pixels",
+        source="ours; paper: 224",
         ge=32,
         le=bounds.IMAGE_SIZES[1],
     )
     part_share: float = setting(
-        96 / 448,
-        "--part-share",
-        "Side of the square around a part, as a share of the photograph's.",
+        defaults.PART_SHARE,
+        "Side of the square around a part.",
+        unit="share of the image's side",
         source="paper: 96/448; released network: 128/448",
         gt=0,
         le=1,
     )
     object_threshold: float = setting(
-        0.3,
-        "--object-threshold",
-        "Share of the largest channel sum from which on a cell belongs to the object, whose "
-        "bounding square one stream sees.",
-        source="released network: 0.1",
+        defaults.OBJECT_THRESHOLD,
+        "Cells whose channel sum is at least this belong to the object; the object stream sees "
+        "their bounding square.",
+        unit="share of the largest sum",
+        source="ours; released network: 0.1",
         gt=0,
         lt=1,
     )
     share_streams: bool = setting(
-        False, "--share-streams", "One backbone for all streams instead of one each."
+        False,
+        "One backbone for all streams instead of one each.",
+        flag="--share-streams",
+        source="ours",
     )
