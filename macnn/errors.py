@@ -22,7 +22,7 @@ class ExportError(MacnnError):
     """An exported model that does not answer as its original does."""
 
 
-class UsageError(MacnnError):
+class UsageError(MacnnError, ValueError):
     """An option, a configuration key or a combination of them that makes no sense."""
 
     exit_code = 2

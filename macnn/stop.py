@@ -17,10 +17,6 @@ _received: list[int] = []
 class Stopped(BaseException):
     """Somebody asked the run to stop; whoever holds its state saves it. Not an error."""
 
-    def __init__(self, received: int) -> None:
-        super().__init__(signal.Signals(received).name)
-        self.received = received
-
 
 @contextmanager
 def on_signals() -> Iterator[None]:
@@ -34,19 +30,14 @@ def on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def check() -> None:
-    """Call between batches, in every process equally often.
-
-    Raises:
-        Stopped: any of the processes was asked to stop.
-    """
-    if distributed.any_process(asked()):
-        raise Stopped(_received[0] if _received else signal.SIGTERM)
+def requested() -> bool:
+    """Whether any process was asked to stop. Called in every process equally often."""
+    return distributed.any_process(bool(_received))
 
 
-def asked() -> bool:
-    """Whether this process was asked to stop."""
-    return bool(_received)
+def received() -> signal.Signals:
+    """The first signal that asked this process to stop; SIGTERM where another was asked."""
+    return signal.Signals(_received[0] if _received else signal.SIGTERM)
 
 
 def _note(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,7 @@
-"""Two ways to train the same network: as macnn does it, and as it is usually written."""
+"""Two ways to train the same model: as macnn does it, and as it is usually written.
+
+`macnn bench train` measures them side by side: a figure is worth what it is compared with.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,10 +14,9 @@ from torch.optim import SGD, Adam, Optimizer
 from macnn.bench import eager
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch
-from macnn.data.samples import ImageSet
-from macnn.model import Network
-from macnn.training.losses import classification_loss, grouping_objective
-from macnn.training.optimisers import convolution_optimiser, grouping_optimiser
+from macnn.model import MACNN
+from macnn.training.losses import GroupingLoss, part_classification_loss
+from macnn.training.optimisers import feature_optimiser, grouping_optimiser
 from macnn.training.train_step import TrainStep
 from macnn_kernels import channel_peaks, peak_gram
 
@@ -25,80 +27,84 @@ Loss = Callable[[Batch], Tensor]
 class Implementation:
     """What the phases of training consist of.
 
-    count: adds the peaks of features (B, C, H, W) to a Gram matrix. recognise: from features to
+    count: adds the peaks of features (B, C, H, W) to a Gram matrix. classify: from features to
     logits, one (B, classes) per part, and maps (B, N, H, W). grouping_loss: L_cng of maps.
     classification_loss: L_cls of these logits and labels. take: one step of an optimiser.
     """
 
     count: Callable[[Tensor, Tensor], None]
-    recognise: Callable[[Tensor], tuple[Tensor | list[Tensor], Tensor | None]]
+    classify: Callable[[Tensor], tuple[Tensor | list[Tensor], Tensor]]
     grouping_loss: Callable[[Tensor], Tensor]
     classification_loss: Callable[[Tensor | list[Tensor], Tensor], Tensor]
     take: Callable[[Optimizer, Batch, Loss], None]
-    grouping_optimiser: Optimizer | None
-    convolution_optimiser: Optimizer
+    grouping_optimiser: Optimizer
+    feature_optimiser: Optimizer
 
 
-def ours(
-    network: Network, settings: TrainSettings, images: ImageSet, scale_loss: bool
-) -> Implementation:
+def ours(model: MACNN, settings: TrainSettings, train_step: TrainStep) -> Implementation:
     """As macnn trains."""
-    device = next(network.parameters()).device
-    train_step = TrainStep(settings, images, device, scale_loss=scale_loss)
 
-    def recognise(features: Tensor) -> tuple[Tensor, Tensor | None]:
-        output = network.recognise(features)
-        assert output.logits is not None
-        return output.logits, output.attention
+    def classify(features: Tensor) -> tuple[Tensor, Tensor]:
+        output = model.classify(features)
+        return output.part_logits, output.attention
 
     def losses(logits: Tensor | list[Tensor], labels: Tensor) -> Tensor:
         assert isinstance(logits, Tensor)
-        return classification_loss(logits, labels)
+        return part_classification_loss(logits, labels)
 
     def take(optimiser: Optimizer, batch: Batch, loss: Loss) -> None:
-        train_step.step(1, optimiser, network, batch, loss)
-        train_step.recent.clear()
+        step_with(train_step, model, optimiser, batch, loss)
 
     def count(features: Tensor, gram: Tensor) -> None:
         peak_gram(channel_peaks(features), out=gram)
 
     return Implementation(
         count,
-        recognise,
-        lambda maps: grouping_objective(maps, settings).total,
+        classify,
+        GroupingLoss(settings.margin, settings.diversity_weight),
         losses,
         take,
-        grouping_optimiser(network, settings) if network.grouping else None,
-        convolution_optimiser(network, settings),
+        grouping_optimiser(model, settings.grouping_lr),
+        feature_optimiser(model, settings.lr, backbone_lr_scale=settings.backbone_lr_scale),
     )
 
 
-def usual(network: Network, settings: TrainSettings) -> Implementation:
+def step_with(
+    train_step: TrainStep, model: nn.Module, optimiser: Optimizer, batch: Batch, loss: Loss
+) -> None:
+    """One step as macnn takes it."""
+    optimiser.zero_grad()
+    for part in train_step.micro_batches(1, batch, model):
+        train_step.backward(loss(part), part)
+    train_step.update(optimiser)
+    train_step.recent.clear()
+
+
+def usual(model: MACNN, settings: TrainSettings) -> Implementation:
     """Loops over parts, optimisers as they come, the loss read at every step."""
-    grouping, classifiers, spec = network.grouping, network.classifiers, network.spec
-    assert isinstance(grouping, nn.Module)
-    assert classifiers is not None
+    grouping, classifiers, parts = model.grouping, model.classifiers, model.parts
+    feature_scale = model.feature_scale.number
 
     def count(features: Tensor, gram: Tensor) -> None:
         x, y, _ = eager.channel_peaks(features.float())
         gram.add_(eager.peak_gram(x, y))
 
-    def recognise(features: Tensor) -> tuple[list[Tensor], Tensor]:
+    def classify(features: Tensor) -> tuple[list[Tensor], Tensor]:
         features = features.float()
-        pooled = features.mean((2, 3)) * spec.feature_scale
+        pooled = features.mean((2, 3)) * feature_scale
         layers = (getattr(grouping, name) for name in ("w1", "b1", "w2", "b2"))
         weights = eager.channel_grouping(pooled, *layers)
-        maps, parts = eager.part_attention(
-            features, weights, scale=spec.response_scale, power=spec.power
+        maps, found = eager.part_attention(
+            features, weights, scale=model.response_scale.number, power=model.power
         )
-        if not spec.map_gradient and torch.is_grad_enabled():
+        if not model.map_gradient and torch.is_grad_enabled():
             fixed = maps.detach()
-            parts = torch.stack(
-                [(features * fixed[:, n, None]).sum((2, 3)) for n in range(spec.parts)], 1
+            found = torch.stack(
+                [(features * fixed[:, n, None]).sum((2, 3)) for n in range(parts)], 1
             )
         logits = [
-            parts[:, n] * spec.feature_scale @ classifiers.weight[n].T + classifiers.bias[n]
-            for n in range(spec.parts)
+            found[:, n] * feature_scale @ classifiers.weight[n].T + classifiers.bias[n]
+            for n in range(parts)
         ]
         return logits, maps
 
@@ -118,12 +124,12 @@ def usual(network: Network, settings: TrainSettings) -> Implementation:
         loss.item()
 
     trained: Iterable[nn.Parameter] = (
-        *network.backbone.parameters(),
+        *model.backbone.parameters(),
         *classifiers.parameters(),
     )
     return Implementation(
         count,
-        recognise,
+        classify,
         grouping_loss,
         losses,
         take,

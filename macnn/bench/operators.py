@@ -112,11 +112,11 @@ def bench_operators(
     device = torch.device(device)
     cuda = device.type == "cuda"
     if cuda and not torch.cuda.is_available():
-        raise UsageError("no CUDA device here", hint="bench on the CPU")
+        raise UsageError("no CUDA device here", hint="use `device=cpu`")
     shape = shape or default_shape(device)
     _check(shape)
     if repeats < 2:
-        raise UsageError(f"repeats: {repeats}", hint="give at least 2")
+        raise UsageError(f"`repeats={repeats}`", hint="give at least 2")
     if compiled is None:
         compiled = cuda
     listed = cases(shape, device)
@@ -136,16 +136,16 @@ def bench_operators(
 
 def _check(shape: Shape) -> None:
     if shape.dtype not in DTYPES:
-        raise UsageError(f"dtype: unknown '{shape.dtype}'", hint=f"choose from {', '.join(DTYPES)}")
+        raise UsageError(f"`dtype={shape.dtype}`: unknown", hint=f"choose from {', '.join(DTYPES)}")
     for name in ("batch", "channels", "height", "width", "parts"):
         size = getattr(shape, name)
         if size < 1:
-            raise UsageError(f"{name}: {size}", hint="give at least 1")
+            raise UsageError(f"`{name}={size}`", hint="give at least 1")
     if shape.channels > MAX_CHANNELS:
-        raise UsageError(f"channels: {shape.channels}", hint=f"give at most {MAX_CHANNELS}")
+        raise UsageError(f"`channels={shape.channels}`", hint=f"give at most {MAX_CHANNELS}")
     if shape.parts > min(MAX_PARTS, shape.channels):
         raise UsageError(
-            f"parts: {shape.parts}", hint=f"give at most {MAX_PARTS}, and one channel for each"
+            f"`parts={shape.parts}`", hint=f"give at most {MAX_PARTS}, and one channel for each"
         )
 
 

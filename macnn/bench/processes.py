@@ -14,9 +14,9 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from macnn import distributed
 from macnn.config import Settings
 from macnn.events import Listener, silent, track
-from macnn.runs.networks import new_network
+from macnn.runs.models import new_macnn
 from macnn.runs.setup import to_device
-from macnn.training.losses import classification_loss
+from macnn.training.losses import part_classification_loss
 from macnn_kernels import channel_peaks, peak_gram
 
 FEATURES = (64, 64, 14, 14)  # of a batch that is surveyed
@@ -83,20 +83,19 @@ def _survey(device: torch.device) -> float:
 
 def _step(device: torch.device, repeats: int) -> float:
     settings = Settings()
-    network = to_device(new_network(settings, CLASSES), settings, device).train()
-    size = network.spec.image_size
+    model = to_device(new_macnn(settings, CLASSES)[1], settings, device).train()
+    size = model.image_size
     images = torch.randint(256, (IMAGES, 3, size, size), dtype=torch.uint8, device=device)
     labels = torch.arange(IMAGES, device=device) % CLASSES
-    trained = [*network.backbone.parameters(), *network.classifiers.parameters()]  # type: ignore[union-attr]
-    assert network.grouping is not None
-    network.grouping.requires_grad_(False)
+    trained = [*model.backbone.parameters(), *model.classifiers.parameters()]
+    model.grouping.requires_grad_(False)
     optimiser = torch.optim.SGD(trained, lr=1e-6, fused=True)
-    module = distributed.data_parallel(network)
+    module = distributed.data_parallel(model)
     took = []
     for _ in range(WARM_UP + repeats):
         began = perf_counter()
         optimiser.zero_grad()
-        classification_loss(module(images).logits, labels).backward()
+        part_classification_loss(module(images).part_logits, labels).backward()
         optimiser.step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)

@@ -19,7 +19,7 @@ from macnn.bench.processes import bench_processes
 from macnn.events import Listener, silent, track
 from macnn.model.classifiers import PartClassifiers
 from macnn.runs.environment import environment
-from macnn.training.losses import classification_loss
+from macnn.training.losses import part_classification_loss
 from macnn_kernels import channel_peaks, peak_gram
 
 CURVES: dict[str, tuple[int, ...]] = {
@@ -84,7 +84,7 @@ def _classifiers(base: Shape, classes: int, device: torch.device, repeats: int) 
         return features, *classifiers.parameters()
 
     def loss(features: Tensor, *_: Tensor) -> Tensor:
-        return classification_loss(classifiers(features), labels)
+        return part_classification_loss(classifiers(features), labels)
 
     return {
         f"classifiers and loss {direction}": _seconds(

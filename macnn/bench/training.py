@@ -18,17 +18,18 @@ import torch
 from torch import Tensor
 
 from macnn.bench.clock import Clock, Timing
-from macnn.bench.implementations import Implementation, ours, usual
+from macnn.bench.implementations import Implementation, ours, step_with, usual
 from macnn.config import Settings
 from macnn.data.layouts.cub import read_cub
 from macnn.data.loaders import Batch, Loader
 from macnn.data.synth import write_birds
 from macnn.events import Listener, silent, track
-from macnn.model import Network
 from macnn.runs.environment import environment
-from macnn.runs.networks import new_network
+from macnn.runs.models import new_macnn, new_pooled
 from macnn.runs.setup import open_loader, to_device
-from macnn.training.fixed_features import Kept
+from macnn.training.losses import part_classification_loss
+from macnn.training.optimisers import feature_optimiser
+from macnn.training.train_step import TrainStep
 from macnn_kernels import backend
 
 CLASSES = 16
@@ -57,7 +58,9 @@ def bench_training(
     with tempfile.TemporaryDirectory() as folder:
         bench = _Bench(settings, device, Path(folder), repeats)
         named = bench.phases()
-        phases = [phase() | {"phase": name} for name, phase in track(named, "Phases", 5, listen)]
+        phases = [
+            phase() | {"phase": name} for name, phase in track(named, "Phases", len(named), listen)
+        ]
         data = bench.data()
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
@@ -65,7 +68,7 @@ def bench_training(
         "image_size": settings.data.image_size,
         "batch_size": settings.data.batch_size,
         "parts": settings.model.parts,
-        "map": list(bench.network.map_shape),
+        "map": list(bench.model.map_shape),
         "precision": settings.run.precision,
         "workers": settings.data.workers,
         "repeats": repeats,
@@ -77,7 +80,7 @@ def bench_training(
 
 
 class _Bench:
-    """Networks, batches and steps of one measurement."""
+    """Models, batches and steps of one measurement."""
 
     def __init__(
         self, settings: Settings, device: torch.device, folder: Path, repeats: int
@@ -92,42 +95,46 @@ class _Bench:
         drawn = [batch.to(device) for batch in self.loader.epoch()]
         self.batches: list[Batch] = [b for b in drawn if len(b.labels) == self.batch_size]
 
-        def network(parts: int) -> Network:
-            model = settings.model.model_copy(update={"parts": parts})
-            chosen = settings.model_copy(update={"model": model})
-            return to_device(new_network(chosen, CLASSES), chosen, device)
-
-        scale = settings.run.precision == "fp16"
-        self.network, self.bare = network(settings.model.parts), network(0)
-        self.ours = ours(self.network, settings.train, images, scale)
-        self.usual = usual(self.network, settings.train)
-        self.baseline = ours(self.bare, settings.train, images, scale)
-        self.weight = settings.train.conv_grouping_weight
+        train, scale = settings.train, settings.run.precision == "fp16"
+        self.model = to_device(new_macnn(settings, CLASSES)[1], settings, device)
+        self.pooled = to_device(new_pooled(settings, CLASSES)[1], settings, device)
+        self.train_step = TrainStep(
+            device,
+            grad_accum_steps=train.grad_accum_steps,
+            clip_grad_norm=train.clip_grad_norm,
+            scale_loss=scale,
+            describe=self.loader.describe,
+        )
+        self.ours = ours(self.model, train, self.train_step)
+        self.usual = usual(self.model, train)
+        self.pooled_optimiser = feature_optimiser(
+            self.pooled, train.lr, backbone_lr_scale=train.backbone_lr_scale
+        )
+        self.weight = train.conv_grouping_weight
 
     def phases(self) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
         return [
-            ("statistics", self._survey),
+            ("statistics", self._statistics),
             ("grouping", self._grouping),
-            ("grouping, kept features", self._grouping_kept),
             ("convolution", self._convolution),
             ("evaluation", self._evaluation),
         ]
 
     def data(self) -> dict[str, float]:
         """A convolution epoch with its loading: what the loader makes it wait."""
-        self.network.train()
+        self.model.train()
         before, began = self.loader.waited, perf_counter()
         for i, _ in enumerate(self.loader.epoch(1)):
-            self._convolved(self.ours, self.network)(i % len(self.batches))
+            self._convolved(self.ours)(i % len(self.batches))
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         waited, took = self.loader.waited - before, perf_counter() - began
         return {"seconds_waited_per_step": waited / len(self.loader), "share": waited / took}
 
-    def _survey(self) -> dict[str, Any]:
-        channels = self.network.map_shape[0]
+    def _statistics(self) -> dict[str, Any]:
+        channels = self.model.map_shape[0]
         gram = torch.zeros(channels, channels, dtype=torch.int64, device=self.device)
-        self.network.eval()
+        self.model.eval()
 
         def step(way: Implementation) -> Step:
             return torch.no_grad()(lambda i: way.count(self._features(i), gram))
@@ -137,99 +144,72 @@ class _Bench:
         )
 
     def _grouping(self) -> dict[str, Any]:
-        return self._grouped(self._features, self._features)
-
-    def _grouping_kept(self) -> dict[str, Any]:
-        size = self.batch_size
-        count = len(self.batches) * size
-        channels, height, width = self.network.map_shape
-        features = [self._features(i) for i in range(len(self.batches))]
-        room = torch.empty(
-            count, height, width, channels, dtype=features[0].dtype, device=self.device
-        )
-        kept = Kept(room, count, self.device)
-        for i, found in enumerate(features):
-            kept.put(i * size, self.batches[i], found)
-        views = torch.randperm(count).split(size)
-        return self._grouped(lambda i: kept.take(views[i]).images, lambda i: features[i])
-
-    def _grouped(
-        self, ours_from: Callable[[int], Tensor], usual_from: Callable[[int], Tensor]
-    ) -> dict[str, Any]:
-        network = self.network
-        network.eval()
-        network.requires_grad_(False)
-        assert network.grouping is not None
-        network.grouping.requires_grad_(True)
+        self.model.eval()
+        self.model.requires_grad_(False)
+        self.model.grouping.requires_grad_(True)
 
         def loss(way: Implementation, features: Tensor) -> Tensor:
-            _, maps = way.recognise(features)
-            assert maps is not None
-            return way.grouping_loss(maps)
+            return way.grouping_loss(way.classify(features)[1])
 
-        def step(way: Implementation, features_of: Callable[[int], Tensor]) -> Step:
-            assert way.grouping_optimiser is not None
-            optimiser = way.grouping_optimiser
-
+        def step(way: Implementation) -> Step:
             def taken(i: int) -> None:
-                batch = replace(self.batches[i], images=features_of(i))
-                way.take(optimiser, batch, lambda piece: loss(way, piece.images))
+                batch = replace(self.batches[i], images=self._features(i))
+                way.take(way.grouping_optimiser, batch, lambda part: loss(way, part.images))
 
             return taken
 
         measured = self._measured(
-            {"macnn": step(self.ours, ours_from), "plain": step(self.usual, usual_from)},
+            {"macnn": step(self.ours), "plain": step(self.usual)},
             {
-                "features": ours_from,
-                "forward": lambda i: loss(self.ours, ours_from(i)),
-                "backward": lambda i: loss(self.ours, ours_from(i)).backward(),
+                "features": self._features,
+                "forward": lambda i: loss(self.ours, self._features(i)),
+                "backward": lambda i: loss(self.ours, self._features(i)).backward(),
             },
         )
-        network.requires_grad_(True)
+        self.model.requires_grad_(True)
         return measured
 
     def _convolution(self) -> dict[str, Any]:
-        for network in (self.network, self.bare):
-            network.train()
-            if network.grouping is not None:
-                network.grouping.requires_grad_(False)
-
+        self.model.train()
+        self.pooled.train()
+        self.model.grouping.requires_grad_(False)
         measured = self._measured(
             {
-                "macnn": self._convolved(self.ours, self.network),
-                "plain": self._convolved(self.usual, self.network),
-                "backbone": self._convolved(self.baseline, self.bare),
+                "macnn": self._convolved(self.ours),
+                "plain": self._convolved(self.usual),
+                "backbone": self._pooled_step,
             },
             {
-                "backbone": lambda i: self.network.backbone(self.batches[i].images),
-                "forward": lambda i: self._loss(self.ours, self.network, self.batches[i]),
-                "backward": lambda i: self._loss(
-                    self.ours, self.network, self.batches[i]
-                ).backward(),
+                "backbone": lambda i: self.model.backbone(self.batches[i].images),
+                "forward": lambda i: self._loss(self.ours, self.batches[i]),
+                "backward": lambda i: self._loss(self.ours, self.batches[i]).backward(),
             },
         )
-        self.network.requires_grad_(True)
+        self.model.requires_grad_(True)
         return measured
 
-    def _convolved(self, way: Implementation, network: Network) -> Step:
+    def _convolved(self, way: Implementation) -> Step:
         return lambda i: way.take(
-            way.convolution_optimiser,
-            self.batches[i],
-            lambda piece: self._loss(way, network, piece),
+            way.feature_optimiser, self.batches[i], lambda part: self._loss(way, part)
         )
 
-    def _loss(self, way: Implementation, network: Network, batch: Batch) -> Tensor:
-        logits, maps = way.recognise(network.backbone(batch.images))
+    def _loss(self, way: Implementation, batch: Batch) -> Tensor:
+        logits, maps = way.classify(self.model.backbone(batch.images))
         loss = way.classification_loss(logits, batch.labels)
-        if maps is None or self.weight == 0:
-            return loss
-        return loss + self.weight * way.grouping_loss(maps)
+        return loss + self.weight * way.grouping_loss(maps) if self.weight else loss
+
+    def _pooled_step(self, i: int) -> None:
+        def loss(part: Batch) -> Tensor:
+            logits = self.pooled(part.images).classifier_logits
+            return part_classification_loss(logits, part.labels)
+
+        step_with(self.train_step, self.pooled, self.pooled_optimiser, self.batches[i], loss)
 
     def _evaluation(self) -> dict[str, Any]:
-        self.network.eval()
+        self.model.eval()
 
         def step(way: Implementation) -> Step:
-            return torch.no_grad()(lambda i: way.recognise(self._features(i)))
+            return torch.no_grad()(lambda i: way.classify(self._features(i)))
 
         return self._measured(
             {"macnn": step(self.ours), "plain": step(self.usual)}, {"backbone": self._features}
@@ -237,7 +217,7 @@ class _Bench:
 
     @torch.no_grad()
     def _features(self, i: int) -> Tensor:
-        features: Tensor = self.network.backbone(self.batches[i].images)
+        features: Tensor = self.model.backbone(self.batches[i].images)
         return features
 
     def _measured(self, steps: dict[str, Step], prefixes: dict[str, Step]) -> dict[str, Any]:

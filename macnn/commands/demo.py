@@ -1,4 +1,4 @@
-"""The stage behind `macnn demo`: the main job, end to end, on synthetic birds."""
+"""What stands behind `demo`: the main job, end to end, on synthetic birds."""
 
 from pathlib import Path
 from typing import Any
@@ -61,13 +61,13 @@ def run(output: Path, *, seed: int, overwrite: bool, listen: Listener) -> dict[s
 def _check_output(path: Path, overwrite: bool) -> None:
     """The runs in it look after themselves; here, that none is put among somebody's own files."""
     if path.exists() and not path.is_dir():
-        raise UsageError(f"{path}: is a file", hint="--output takes a folder")
+        raise UsageError(f"{path}: is a file", hint="`output` takes a folder")
     if path.is_dir() and any(path.iterdir()):
         if not overwrite:
-            raise UsageError(f"{path}: not empty", hint="pass --overwrite, or another --output")
+            raise UsageError(f"{path}: not empty", hint="pass `overwrite`, or another `output`")
         # Birds come first; a demo killed while it drew them leaves them under a hidden name.
         if not any(f.is_dir() and f.name.lstrip(".").startswith(BIRDS) for f in path.iterdir()):
-            raise UsageError(f"{path}: not a folder of the demo", hint="pass another --output")
+            raise UsageError(f"{path}: not a folder of the demo", hint="pass another `output`")
 
 
 def compare(results: dict[str, dict[str, Any]]) -> dict[str, Any]:

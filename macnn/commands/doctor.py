@@ -31,7 +31,10 @@ def run(settings: Settings, listen: Listener) -> tuple[list[Finding], dict[str, 
     except UsageError as error:
         problem, _, remedy = str(error).partition("; ")
         found = look_around(here, torch.device("cpu"), known)
-        return [*found, Finding("device", False, problem, remedy or "use --device cpu")], known
+        return [
+            *found,
+            Finding("device", False, problem, remedy or "set `run.device` to cpu"),
+        ], known
     found = look_around(here, device, known)
     listen(Notice("info", "Trying the operators"))
     found += check_operators(device)

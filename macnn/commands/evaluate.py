@@ -1,4 +1,4 @@
-"""The stage behind `macnn eval`: a checkpoint in, figures, pictures and a page out."""
+"""What stands behind `eval`: a checkpoint in, figures, pictures and a page out."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +12,7 @@ from macnn.evaluation.evaluate import evaluate
 from macnn.evaluation.predictions import write_predictions
 from macnn.events import Listener
 from macnn.files import write_json
+from macnn.model import PartLocator, PooledClassifier
 from macnn.report import page
 from macnn.report.parts import draw_parts
 from macnn.report.plots import confusion_picture
@@ -19,7 +20,7 @@ from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.contents import refuse_links
 from macnn.runs.images import warn_of_other_images
-from macnn.runs.networks import load_model
+from macnn.runs.models import load_model
 from macnn.runs.session import session
 from macnn.runs.setup import check_classes, open_images, open_loader, prepare, to_device
 
@@ -44,56 +45,46 @@ def run(
         DiskError: the report cannot be written.
     """
     with session(settings):
-        return _run(checkpoint, settings, split, baseline, listen)
+        checkpoint.say_where_from(listen)
+        run = checkpoint.run
+        refuse_links(run)
+        compared = page.read_baseline(baseline, split) if baseline else None
+        device = prepare(settings)
+        model = to_device(load_model(checkpoint), settings, device)
+        images = open_images(settings, listen)
+        if not isinstance(model, PartLocator):
+            check_classes(images, checkpoint.class_names)
+        warn_of_other_images(run, images, listen)
+        measured = open_loader(settings, images.split(split))
+        fitting = open_loader(settings, images.split(*(FITTING - {split} or FITTING)))
+        result = evaluate(
+            model, measured, fitting, split=split, margin=settings.train.margin, listen=listen
+        )
 
-
-def _run(
-    checkpoint: Checkpoint,
-    settings: Settings,
-    split: Split,
-    baseline: Path | None,
-    listen: Listener,
-) -> dict[str, Any]:
-    checkpoint.say_where_from(listen)
-    run = checkpoint.run
-    refuse_links(run)
-    compared = page.read_baseline(baseline, split) if baseline else None
-    device = prepare(settings)
-    network = to_device(load_model(checkpoint), settings, device)
-    images = open_images(settings, listen)
-    if network.spec.classes:
-        check_classes(images, checkpoint.class_names)
-    warn_of_other_images(run, images, listen)
-    measured = open_loader(settings, images.split(split))
-    fitting = open_loader(settings, images.split(*(FITTING - {split} or FITTING)))
-    result = evaluate(
-        network, measured, fitting, split=split, margin=settings.train.margin, listen=listen
-    )
-
-    drawn = None if result.attention_metrics is None else draw_parts(network, measured)
-    report = run / "report"
-    files = []
-    content: dict[str, Any] = {"kind": checkpoint.kind, "step": checkpoint.step}
-    content |= result.as_json()
-    content["baseline"] = compared and asdict(compared)
-    content["skip_bad_images"] = settings.data.skip_bad_images
-    content["failed"] = [bad.reason for bad in images.split(split).failed]
-    if distributed.rank() > 0:
+        drawn = None if isinstance(model, PooledClassifier) else draw_parts(model, measured)
+        report = run / "report"
+        files = []
+        content: dict[str, Any] = {"kind": checkpoint.kind, "step": checkpoint.step}
+        content |= result.as_json()
+        content["baseline"] = compared and asdict(compared)
+        content["skip_bad_images"] = settings.data.skip_bad_images
+        content["failed"] = [bad.reason for bad in images.split(split).failed]
+        if distributed.rank() > 0:
+            return content
+        try:
+            if drawn is not None:
+                files.append(report / f"parts-{split}.png")
+                save(drawn, files[-1])
+            if result.classification is not None:
+                files.append(report / f"confusion-{split}.png")
+                save(confusion_picture(result.classification), files[-1])
+            report.mkdir(parents=True, exist_ok=True)
+            files.append(report / f"predictions-{split}.safetensors")
+            write_predictions(files[-1], result.predictions)
+            files += [report / f"eval-{split}.json", page.page_of(run, split)]
+            content["files"] = [str(file) for file in files]
+            write_json(files[-2], content)
+        except OSError as error:
+            raise DiskError(f"{report}: cannot be written ({error})") from None
+        page.run(run, settings, split=split, baseline=compared)
         return content
-    try:
-        if drawn is not None:
-            files.append(report / f"parts-{split}.png")
-            save(drawn, files[-1])
-        if result.classification is not None:
-            files.append(report / f"confusion-{split}.png")
-            save(confusion_picture(result.classification), files[-1])
-        report.mkdir(parents=True, exist_ok=True)
-        files.append(report / f"predictions-{split}.safetensors")
-        write_predictions(files[-1], result.predictions)
-        files += [report / f"eval-{split}.json", page.page_of(run, split)]
-        content["files"] = [str(file) for file in files]
-        write_json(files[-2], content)
-    except OSError as error:
-        raise DiskError(f"{report}: cannot be written ({error})") from None
-    page.run(run, settings, split=split, baseline=compared)
-    return content

@@ -1,4 +1,4 @@
-"""The stage behind `macnn export`: a checkpoint in, a folder for others to use out."""
+"""What stands behind `export`: a checkpoint in, a folder for others to use out."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -74,15 +74,15 @@ class _Written(Document):
 def _replaced(output: Path, overwrite: bool) -> list[str]:
     """Names of the files that may be replaced: all of an export that nobody has touched since."""
     if output.exists() and not output.is_dir():
-        raise UsageError(f"{output}: is a file", hint="--output takes a folder")
+        raise UsageError(f"{output}: is a file", hint="`output` takes a folder")
     found = {entry.name for entry in output.iterdir()} if output.is_dir() else set()
     if not found:
         return []
     if not overwrite:
-        raise UsageError(f"{output}: not empty", hint="pass --overwrite, or another --output")
+        raise UsageError(f"{output}: not empty", hint="pass `overwrite`, or another `output`")
     if DESCRIPTION not in found:
-        raise UsageError(f"{output}: not an export of macnn", hint="pass another --output")
-    hint = "only a folder that is as it was exported is replaced; pass another --output"
+        raise UsageError(f"{output}: not an export of macnn", hint="pass another `output`")
+    hint = "only a folder that is as it was exported is replaced; pass another `output`"
     written = read_json(output / DESCRIPTION, _Written, UsageError, hint=hint)
     if others := found - {DESCRIPTION, CARD, written.file}:
         raise UsageError(f"{output}: holds other files ({shown(min(others))})", hint=hint)
@@ -97,5 +97,5 @@ def _check_parity(name: str, parity: Parity, tolerance: float) -> None:
         raise ExportError(
             f"{name}: logits of the exported model are up to {parity.logits:.2g} off the "
             f"original's, more than {tolerance:g}",
-            hint="use another --format, or accept it with a larger --tolerance",
+            hint="use another `format`, or accept it with a larger `tolerance`",
         )

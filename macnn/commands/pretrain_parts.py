@@ -1,18 +1,20 @@
-"""The stage behind `macnn pretrain-parts`: settings in, run folder out."""
+"""What stands behind `pretrain-parts`: settings in, run folder out."""
 
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from macnn.commands.training_loop import open_output
 from macnn.config import Settings
 from macnn.errors import CheckpointError, UsageError
-from macnn.events import Listener
+from macnn.events import Listener, Progress
 from macnn.report.parts import draw_parts
 from macnn.report.save import save
 from macnn.runs.checkpoint import Checkpoint
-from macnn.runs.folder import RunFolder, check_output
+from macnn.runs.folder import RunFolder
 from macnn.runs.images import check_same_images, note_images
-from macnn.runs.networks import fill, new_network
-from macnn.runs.resume import warn_if_others_may_write
+from macnn.runs.models import fill, new_locator
 from macnn.runs.saver import Saver
 from macnn.runs.session import session, stopped_error
 from macnn.runs.setup import open_images, open_loader, prepare, to_device
@@ -20,12 +22,8 @@ from macnn.runs.summaries import PartsSummary, finished_summary
 from macnn.stop import Stopped
 from macnn.text import shown
 from macnn.training.clusters import DEAD
-from macnn.training.discovery import (
-    ChannelStatistics,
-    PartDiscovery,
-    collect_statistics,
-    form_parts,
-)
+from macnn.training.discovery import ChannelStatistics, PartDiscovery, form_parts
+from macnn.training.saved import fitting
 
 
 def run(
@@ -48,71 +46,83 @@ def run(
             device, or a signal (the run has been saved then).
     """
     with session(settings):
-        return _run(settings, resume, overwrite=overwrite, listen=listen)
-
-
-def _run(
-    settings: Settings, resume: Checkpoint | None, *, overwrite: bool, listen: Listener
-) -> dict[str, Any]:
-    if resume is not None and (done := finished_summary(resume.run, PartsSummary)):
-        return done
-    output = resume.run if resume else check_output(settings.run.output, overwrite)
-    if resume is not None:
-        warn_if_others_may_write(output, listen)
-    if settings.model.parts == 0:
-        raise UsageError("--parts 0 has no parts to find", hint="the baseline needs 'train' only")
-    device = prepare(settings)
-    images = open_images(settings, listen).split("train")
-    network = to_device(new_network(settings, classes=0), settings, device)
-    loader = open_loader(settings, images, shuffle=True)
-    statistics = ChannelStatistics.begin(network)
-    if resume is not None:
-        check_same_images(output, images)
-        fill(network, resume)
-        if resume.progress is None:  # it is done, but does not say so any more
-            raise CheckpointError(
-                f"{shown(output / 'summary.json')}: damaged", hint="find the parts again"
+        if resume is not None and (done := finished_summary(resume.run, PartsSummary)):
+            return done
+        output = open_output(settings, None, resume, overwrite=overwrite, listen=listen)
+        if settings.model.parts == 0:
+            raise UsageError(
+                "`model.parts` 0: no parts to find", hint="the baseline is trained without"
             )
-        statistics.load(resume.tensors("trainer"), resume.progress.trainer, resume.folder)
-
-    with RunFolder(
-        output, settings, images.class_names, overwrite=overwrite, resume=resume
-    ) as folder:
-        if folder.writes:
-            note_images(output, images, owner=folder.run_id)
+        device = prepare(settings)
+        images = open_images(settings, listen).split("train")
+        spec, locator = new_locator(settings)
+        to_device(locator, settings, device).eval()
+        loader = open_loader(settings, images, shuffle=True)
+        statistics = ChannelStatistics.begin(locator)
         if resume is not None:
-            folder.rewind(resume)
-        saver = Saver(folder, settings, images.class_names, resume)
+            check_same_images(output, images)
+            fill(locator, resume)
+            _load(statistics, resume)
 
-        def write() -> Path:
-            return saver.save("statistics", statistics.batches, network, *statistics.state())
+        with RunFolder(
+            output, settings, images.class_names, overwrite=overwrite, resume=resume
+        ) as folder:
+            if folder.writes:
+                note_images(output, images, owner=folder.run_id)
+            if resume is not None:
+                folder.rewind(resume)
+            saver = Saver(folder, settings, spec, images.class_names, resume)
 
-        def after_batch() -> None:
-            if saver.due(statistics.batches):
-                write()
+            def checkpoint() -> Path:
+                state = statistics.state_dict()
+                return saver.save("statistics", statistics.batches, locator, state)
 
-        try:
-            collect_statistics(network, loader, statistics, after_batch, listen)
-            write()  # what follows is short, changes the network, and starts again from here
-            found = form_parts(
-                network,
-                loader,
-                statistics,
-                settings.pretrain,
-                gain=settings.model.gain,
-                seed=settings.run.seed,
-                listen=listen,
-            )
+            try:
+                for batch in loader.epoch(offset=statistics.batches):
+                    with torch.no_grad():
+                        features = locator.backbone(batch.to(device).images)
+                    statistics.update(features, batch.samples, batch.total)
+                    listen(Progress("Reading channel peaks", statistics.batches, len(loader)))
+                    if saver.due(statistics.batches):
+                        checkpoint()
+                checkpoint()  # what follows is short, changes the model, and starts again from here
+                found = form_parts(
+                    locator,
+                    loader.epoch(),
+                    statistics,
+                    restarts=settings.pretrain.restarts,
+                    keep=settings.pretrain.keep,
+                    fit_steps=settings.pretrain.fit_steps,
+                    fit_lr=settings.pretrain.fit_lr,
+                    gain=settings.model.gain,
+                    seed=settings.run.seed,
+                    listen=listen,
+                )
+                drawn = draw_parts(locator, open_loader(settings, images))
+            except Stopped:
+                raise stopped_error(checkpoint()) from None
+            path = saver.save("parts", len(loader) + 1, locator)
             picture = folder.report / "parts.png"
-            drawn = draw_parts(network, open_loader(settings, images))
-        except Stopped as stopped:
-            raise stopped_error(stopped, write()) from None
-        path = saver.save("parts", len(loader) + 1, network, {})
-        if folder.writes:
-            save(drawn, picture, owner=folder.run_id)
-        summary = {**_summary(found), "checkpoint": str(path), "picture": str(picture)}
-        folder.finish(summary)
-    return summary
+            if folder.writes:
+                save(drawn, picture, owner=folder.run_id)
+            summary = {**_summary(found), "checkpoint": str(path), "picture": str(picture)}
+            folder.finish(summary)
+        return summary
+
+
+def _load(statistics: ChannelStatistics, resume: Checkpoint) -> None:
+    """Go on with the statistics of a checkpoint.
+
+    Raises:
+        CheckpointError: they are not of this pass, or not there: it is done, but does not say so
+            any more.
+    """
+    if resume.progress is None:
+        raise CheckpointError(
+            f"{shown(resume.run / 'summary.json')}: damaged", hint="find the parts again"
+        )
+    with fitting(resume.folder):
+        statistics.load_state_dict({**resume.tensors("trainer"), **resume.progress.trainer})
 
 
 def _summary(found: PartDiscovery) -> dict[str, Any]:

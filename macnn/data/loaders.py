@@ -1,7 +1,6 @@
 """Batches in an order, and with an augmentation, that (seed, epoch, position) fully decide."""
 
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -14,11 +13,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from macnn import distributed, stop
 from macnn.data.cache import Cache
 from macnn.data.images import read_image, skippable
 from macnn.data.samples import ImageSet
 from macnn.errors import DataError
+from macnn.stop import Stopped
 
 Draw = tuple[int, int]  # (epoch, sample): the same draw is augmented the same way
 
@@ -99,12 +98,18 @@ class ImageDataset(Dataset[Batch]):
         )
 
 
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
 @dataclass
 class Loader:
     """Batches over a data set, epoch by epoch, from any offset.
 
-    Every process gets its share of every batch, and as many batches as the others. `waited` counts
-    the seconds for which this process has waited for batches.
+    Process `rank` of `world_size` gets its share of every batch, and as many batches as the others.
+    `should_stop` is asked before every batch. `waited` counts the seconds for which this process
+    has waited for batches.
     """
 
     dataset: ImageDataset
@@ -112,6 +117,9 @@ class Loader:
     shuffle: bool = False
     workers: int = 0
     pin_memory: bool = False
+    rank: int = 0
+    world_size: int = 1
+    should_stop: Callable[[], bool] = never
     waited: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
@@ -121,10 +129,8 @@ class Loader:
             DataError: there is not.
         """
         count = len(self.dataset.images.samples)
-        if 0 < count < distributed.world_size():
-            raise DataError(
-                f"{count} images for {distributed.world_size()} processes", hint="start fewer"
-            )
+        if 0 < count < self.world_size:
+            raise DataError(f"{count} images for {self.world_size} processes", hint="start fewer")
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -142,7 +148,7 @@ class Loader:
         order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
         groups = order.split(self._sizes())[offset:]
         draws = [
-            [(number, int(i)) for i in group[distributed.rank() :: distributed.world_size()]]
+            [(number, int(i)) for i in group[self.rank :: self.world_size]]
             for group in groups
         ]
         for batch, group in zip(self.batches(draws), groups, strict=True):
@@ -161,7 +167,8 @@ class Loader:
         )
         try:
             for batch in self._timed(loader):
-                stop.check()
+                if self.should_stop():
+                    raise Stopped
                 yield batch
         except DataError as error:
             # From a worker process the message comes wrapped in a traceback; its last line is ours.
@@ -169,17 +176,21 @@ class Loader:
         except (RuntimeError, EOFError, ConnectionError) as error:
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
-            if stop.asked():  # the same signal met a loader process that was only just starting
-                raise stop.Stopped(signal.SIGTERM) from None
+            if self.should_stop():  # the same signal met a loader process that was only starting
+                raise Stopped from None
             raise DataError(
-                f"a loader process died ({error})", hint="lower --workers, or free memory"
+                f"a loader process died ({error})", hint="lower `data.workers`, or free memory"
             ) from None
+
+    def describe(self, samples: Tensor) -> str:
+        """The files of samples (B,), for a message."""
+        return ", ".join(str(self.dataset.images.samples[i].path) for i in samples.tolist())
 
     def _sizes(self) -> list[int]:
         """Images of every batch; a last one too small to share joins the one before."""
         whole, rest = divmod(len(self.dataset.images.samples), self.batch_size)
         sizes = [self.batch_size] * whole
-        if whole and rest < distributed.world_size():
+        if whole and rest < self.world_size:
             sizes[-1] += rest
         elif rest:
             sizes.append(rest)

@@ -68,7 +68,7 @@ def _check(
 
 
 def _broken(name: str, text: str) -> Finding:
-    return Finding(name, False, text, "use --kernels reference, and report this with --json")
+    return Finding(name, False, text, "use `run.kernels=reference`, and report this")
 
 
 def _run(operator: Operator, inputs: list[Tensor]) -> tuple[list[Tensor], bool]:

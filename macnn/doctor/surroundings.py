@@ -8,7 +8,6 @@ import torch
 
 from macnn.doctor.finding import Finding
 from macnn.model.tiny import tiny_weights_path
-from macnn.training.fixed_features import free_bytes
 from macnn_kernels import backend
 
 LEAST_DISK = 10**9  # bytes; a run of VGG-19 keeps two checkpoints of about as much
@@ -31,7 +30,7 @@ def look_around(folder: Path, device: torch.device, environment: dict[str, Any])
         _packaged_weights(),
         _imagenet_weights(),
         _disk(folder),
-        _memory(folder),
+        _memory(),
     ]
 
 
@@ -42,7 +41,7 @@ def _versions(environment: dict[str, Any]) -> Finding:
     )
     needed = {k: v for k, v in environment["packages"].items() if k != "triton"}  # Linux only
     missing = [name for name, version in needed.items() if version == "not installed"]
-    remedy = f"install {', '.join(missing)}, or run 'make demo'" if missing else None
+    remedy = f"install {', '.join(missing)}" if missing else None
     return Finding("versions", not missing, text, remedy)
 
 
@@ -68,7 +67,7 @@ def _kernels(device: torch.device) -> Finding:
     try:
         choice = backend.choose(device)
     except ValueError as error:
-        return Finding("kernels", False, str(error), "use --kernels auto, or unset MACNN_KERNELS")
+        return Finding("kernels", False, str(error), "use `run.kernels=auto`, or unset MACNN_KERNELS")
     name = "Triton" if choice.use_triton else "PyTorch reference"
     return Finding("kernels", True, f"{name} on {device}: {choice.reason}")
 
@@ -83,7 +82,7 @@ def _packaged_weights() -> Finding:
 def _imagenet_weights() -> Finding:
     folder = Path(torch.hub.get_dir(), "checkpoints")
     names = sorted(file.name for file in folder.glob("*.pth"))
-    text = ", ".join(names) if names else "none yet; '--weights imagenet' downloads what it needs"
+    text = ", ".join(names) if names else "none yet; `model.weights=imagenet` downloads what it needs"
     return Finding("weights", True, f"from torchvision, in {folder}: {text}")
 
 
@@ -94,15 +93,17 @@ def _disk(folder: Path) -> Finding:
         "disk",
         free >= LEAST_DISK,
         f"{free / 1e9:.1f} GB free at {there}",
-        None if free >= LEAST_DISK else "free some space, or pass an --output on another disk",
+        None if free >= LEAST_DISK else "free some space, or put `run.output` on another disk",
     )
 
 
-def _memory(folder: Path) -> Finding:
-    free = free_bytes("host", torch.device("cpu"), folder)
+def _memory() -> Finding:
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    available = next(line for line in lines if line.startswith("MemAvailable:"))
+    free = int(available.split()[1]) * 1024
     return Finding(
         "memory",
         free >= LEAST_MEMORY,
         f"{free / 1e9:.1f} GB free; PyTorch uses {torch.get_num_threads()} CPU threads",
-        None if free >= LEAST_MEMORY else "end other programs, or lower --batch-size",
+        None if free >= LEAST_MEMORY else "end other programs, or lower `data.batch_size`",
     )

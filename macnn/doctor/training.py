@@ -86,7 +86,7 @@ def _in_order(steps: dict[str, Callable[[], None]]) -> list[Finding]:
         except Exception as error:  # whatever a broken installation raises
             reason = " ".join(str(error).split())[:200]
             text = f"{type(error).__name__}: {reason}"
-            findings.append(Finding(name, False, text, "report this with --json"))
+            findings.append(Finding(name, False, text, "report this"))
             break
         findings.append(Finding(name, True, f"works, {perf_counter() - start:.1f} s"))
     return findings

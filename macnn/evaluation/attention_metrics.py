@@ -132,6 +132,6 @@ def collapse_warning(figures: AttentionFigures) -> str | None:
         return None
     return (
         f"parts are collapsing: two of them peak {figures.peak_distance:.2f} of the map apart on "
-        "average; raise --conv-grouping-weight or --anchor-weight, lower --backbone-lr-scale, "
-        "or ask for fewer --parts"
+        "average; raise `train.conv_grouping_weight` or `train.anchor_weight`, lower "
+        "`train.backbone_lr_scale`, or ask for fewer `model.parts`"
     )

@@ -18,7 +18,7 @@ from macnn.text import shown
 
 FIGURES_BYTES = 64 * 2**20
 VALUES = 4_000_000  # a confusion matrix of 2,000 classes; one may take 160 bytes of memory
-AGAIN = "run 'macnn eval' again"
+AGAIN = "evaluate again"
 
 
 class Figures(BaseModel):
@@ -65,7 +65,7 @@ def read_figures(run: Path, split: Split) -> Figures:
     if not file.exists():
         raise UsageError(
             f"{shown(run)}: not evaluated on the {split} images",
-            hint=f"run 'macnn eval --checkpoint {shown(run)} --split {split}'",
+            hint=f"evaluate it first, with `split={split}`",
         )
     content = read_bytes(file, DataError, limit=FIGURES_BYTES, hint=AGAIN)
     if content.count(b",") > VALUES:

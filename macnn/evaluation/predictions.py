@@ -9,7 +9,6 @@ from torch import Tensor
 
 from macnn.bounds import CLASSES, COUNT, PARTS, SCALE
 from macnn.errors import DataError
-from macnn.evaluation.attention_metrics import AttentionFigures
 from macnn.evaluation.figures import AGAIN
 from macnn.files import write_bytes
 from macnn.model.alignment import CellGrid
@@ -20,46 +19,56 @@ from macnn.text import shown
 FORMS: dict[str, tuple[torch.dtype, tuple[str | int, ...], float]] = {
     "samples": (torch.int64, ("n",), COUNT),
     "labels": (torch.int64, ("n",), CLASSES),
-    "logits": (torch.float32, ("n", "classifiers", "K"), SCALE),
-    "joint": (torch.float32, ("n", "K"), SCALE),
+    "classifier_logits": (torch.float32, ("n", "classifiers", "K"), SCALE),
+    "logits": (torch.float32, ("n", "K"), SCALE),
     "attention": (torch.float16, ("n", "N", "H", "W"), 1),
     "centres": (torch.float32, ("n", "N", 2), 1e6),
     "owners": (torch.int64, ("n", "keypoints"), PARTS),
     "grid": (torch.float32, (3, 2), 1e4),
 }
-GROUPS = (
-    {"samples", "labels"},
-    {"logits", "joint"},
-    {"attention", "centres", "owners", "grid"},
-)  # none of a group without the others
+SCORES = ("logits", "classifier_logits")
+PLACES = ("attention", "centres", "owners", "grid")
+GROUPS = ({"samples", "labels"}, {*SCORES}, {*PLACES})  # none of a group without the others
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the classifiers of a model say about n images.
+
+    logits: (n, K) of all classifiers together. classifier_logits: (n, classifiers, K) of each.
+    """
+
+    logits: Tensor
+    classifier_logits: Tensor
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the parts of n images are.
+
+    attention: (n, N, H, W) float16 maps. centres: (n, N, 2) where the parts are, `(x, y)` in pixels
+    of the stored images. owners: (n, keypoints) part that owns each keypoint. grid: where in the
+    network input the cells of a map are.
+    """
+
+    attention: Tensor
+    centres: Tensor
+    owners: Tensor
+    grid: CellGrid
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network says about the n images of a loader, on the CPU.
+    """What a model says about the n images of a loader, on the CPU.
 
-    Attributes:
-        samples: (n,) indices into the image set.
-        labels: (n,) classes.
-        logits: (n, N, classes), one row per classifier, or None before there are any.
-        joint: (n, classes) logits of the joint prediction, None likewise.
-        attention: (n, N, H, W) float16 maps; this and all below is None for the baseline, which
-            has no parts.
-        centres: (n, N, 2) where the parts are, `(x, y)` in pixels of the stored images.
-        owners: (n, keypoints) part that owns each keypoint.
-        grid: where in the network input the cells of a map are.
-        attention_metrics: state of the maps; not kept in the file.
+    samples: (n,) indices into the image set. labels: (n,) classes. scores: None before there are
+    classifiers. places: None for the baseline, which has no parts.
     """
 
     samples: Tensor
     labels: Tensor
-    logits: Tensor | None
-    joint: Tensor | None
-    attention: Tensor | None
-    centres: Tensor | None
-    owners: Tensor | None
-    grid: CellGrid | None
-    attention_metrics: AttentionFigures | None
+    scores: Scores | None
+    places: Places | None
 
 
 def write_predictions(file: Path, predictions: Predictions) -> None:
@@ -68,10 +77,13 @@ def write_predictions(file: Path, predictions: Predictions) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    tensors = {name: getattr(predictions, name) for name in FORMS if name != "grid"}
-    if (grid := predictions.grid) is not None:
-        tensors["grid"] = torch.tensor([grid.size, grid.offset, grid.stride])
-    write_bytes(file, save({k: t.contiguous() for k, t in tensors.items() if t is not None}))
+    tensors = {"samples": predictions.samples, "labels": predictions.labels}
+    if predictions.scores is not None:
+        tensors |= vars(predictions.scores)
+    if (places := predictions.places) is not None:
+        grid = torch.tensor([places.grid.size, places.grid.offset, places.grid.stride])
+        tensors |= vars(places) | {"grid": grid}
+    write_bytes(file, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
 def read_predictions(file: Path) -> Predictions:
@@ -85,9 +97,16 @@ def read_predictions(file: Path) -> Predictions:
         _check(tensors)
     except ValueError as error:
         raise DataError(f"{shown(file)}: damaged ({error})", hint=AGAIN) from None
-    found = {name: tensors.get(name) for name in FORMS if name != "grid"}
-    grid = _grid(tensors["grid"]) if "grid" in tensors else None
-    return Predictions(**found, grid=grid, attention_metrics=None)  # type: ignore[arg-type]
+    places = None
+    if "attention" in tensors:
+        attention, centres, owners, grid = (tensors[name] for name in PLACES)
+        places = Places(attention, centres, owners, _grid(grid))
+    return Predictions(
+        samples=tensors["samples"],
+        labels=tensors["labels"],
+        scores=Scores(*(tensors[name] for name in SCORES)) if "logits" in tensors else None,
+        places=places,
+    )
 
 
 def _check(tensors: dict[str, Tensor]) -> None:
@@ -114,7 +133,7 @@ def _check(tensors: dict[str, Tensor]) -> None:
             raise ValueError(f"{name}: negative")
     if len(tensors["samples"].unique()) < sizes["n"]:
         raise ValueError("samples: an image comes twice")
-    if "joint" in tensors and (tensors["labels"] >= sizes["K"]).any():
+    if "logits" in tensors and (tensors["labels"] >= sizes["K"]).any():
         raise ValueError("labels: more classes than logits")
     if "attention" in tensors:
         if sizes["N"] > PARTS or (tensors["owners"] >= sizes["N"]).any():

@@ -12,14 +12,14 @@ from macnn.data.transforms import ResizeMode
 from macnn.errors import CheckpointError
 from macnn.inference.preprocessing import preprocessing
 from macnn.inference.recogniser import Recogniser
-from macnn.model import NetworkSpec, PartCNNSpec
+from macnn.model.specs import MACNNSpec, PartCNNSpec, PooledSpec
 from macnn.reading import Document, parse_json, read_bytes, sha256
 from macnn.runs.checkpoint import Checkpoint, ClassName, Digest, Kind, Step
 from macnn.text import shown
 
 DESCRIPTION = "model.json"
 MODEL = "model.safetensors"  # of the format that macnn loads
-FORMAT = 1
+FORMAT = 2  # 1 kept the measured scales outside the tensors
 FormatName = Literal["safetensors", "torch-export", "onnx"]
 
 
@@ -37,14 +37,14 @@ class _Preprocessing(Document):
 class _Export(Document):
     """As much of model.json as loading needs."""
 
-    format: Literal[1]
+    format: Literal[2]
     file: Literal["model.safetensors"]
     sha256: Digest
     kind: Kind
     step: Step
     classes: tuple[ClassName, ...]
     preprocessing: _Preprocessing
-    network: PartCNNSpec | NetworkSpec
+    network: PartCNNSpec | MACNNSpec | PooledSpec
 
     @model_validator(mode="after")
     def _consistent(self) -> "_Export":
@@ -60,7 +60,6 @@ def describe(
 ) -> dict[str, Any]:
     """Describe a checkpoint as exported to `file`: classes, preprocessing, inputs and outputs."""
     classes, size = len(checkpoint.class_names), recogniser.image_size
-    parts = checkpoint.network.parts
     return {
         "format": FORMAT,
         "macnn": __version__,
@@ -80,7 +79,7 @@ def describe(
             },
             "boxes": {
                 "dtype": "float32",
-                "shape": ["batch", parts, 4],
+                "shape": ["batch", recogniser.parts, 4],
                 "meaning": "left, top, right, bottom of each part, in pixels of the input",
                 "share_of_the_input": recogniser.box_share,
             },

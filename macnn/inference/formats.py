@@ -75,7 +75,7 @@ def _traced(recogniser: Recogniser) -> torch.export.ExportedProgram:
 
 
 def _write_safetensors(recogniser: Recogniser, file: Path) -> None:
-    tensors = recogniser.network.state_dict()
+    tensors = recogniser.model.state_dict()
     write_bytes(file, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 

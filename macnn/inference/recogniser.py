@@ -5,16 +5,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from macnn.defaults import PART_SHARE
 from macnn.errors import CheckpointError
-from macnn.model import Model, PartCNN
+from macnn.model import MACNN, PartCNN, PartLocator, PooledClassifier
 from macnn.model.alignment import part_centres
 from macnn.runs.checkpoint import Checkpoint
-from macnn.runs.networks import load_model
+from macnn.runs.models import load_model
 from macnn.text import shown
-
-BOX_SHARE = 96 / 448
-"""Side of a part box over that of the network input: the paper's part crops (docs/paper.md,
-Joint recognition). The part CNN says its own."""
 
 
 class Recognition(NamedTuple):
@@ -30,55 +27,43 @@ class Recognition(NamedTuple):
 
 
 class Recogniser(nn.Module):
-    """A network of any kind behind one interface.
+    """A model that knows classes, behind one interface.
 
     `forward` takes uint8 RGB images (B, 3, S, S), S being `image_size`, and gives a `Recognition`.
-    `box_share` is the side of a part box over S, `pixels` what is looked at per image.
+    `box_share` is the side of a part box over S: that of the part CNN's crops, or the paper's.
+    `pixels` is what is looked at per image.
     """
 
-    box_share = BOX_SHARE
-
-    def __init__(self, network: nn.Module, image_size: int) -> None:
+    def __init__(self, model: MACNN | PooledClassifier | PartCNN) -> None:
         super().__init__()
-        self.network = network
-        self.image_size = image_size
-        self.pixels = image_size**2
-
-
-class PartRecogniser(Recogniser):
-    """MA-CNN: the joint prediction, and a square around the centre of every map.
-
-    The global-average-pool baseline is the same with no square; the part CNN has squares of the
-    size of its crops.
-    """
-
-    network: Model
-
-    def __init__(self, network: Model) -> None:
-        super().__init__(network, network.spec.image_size)
-        if isinstance(network, PartCNN):
-            self.box_share = network.spec.part_share
-            self.pixels += network.spec.cropped
+        self.model = model
+        self.image_size = model.image_size
+        self.parts = 0 if isinstance(model, PooledClassifier) else model.parts
+        self.box_share, self.pixels = PART_SHARE, model.image_size**2
+        if isinstance(model, PartCNN):
+            self.box_share = model.part_share
+            self.pixels += model.stream_count * model.stream_size**2
 
     def forward(self, images: Tensor) -> Recognition:
         """Classify images and box their parts."""
-        _, attention, joint = self.network(images)
-        if attention is None:
-            return Recognition(joint, joint.new_zeros(images.shape[0], 0, 4))
-        centres = self.network.grid.to_pixels(part_centres(attention))
+        output = self.model(images)
+        if isinstance(self.model, PooledClassifier):
+            return Recognition(output.logits, output.logits.new_zeros(images.shape[0], 0, 4))
+        centres = self.model.grid.to_pixels(part_centres(output.attention))
         reach = self.box_share * self.image_size / 2
-        return Recognition(joint, torch.cat((centres - reach, centres + reach), dim=-1))
+        return Recognition(output.logits, torch.cat((centres - reach, centres + reach), dim=-1))
 
 
 def open_recogniser(checkpoint: Checkpoint) -> Recogniser:
-    """The network of a checkpoint, ready to be asked.
+    """The model of a checkpoint, ready to be asked.
 
     Raises:
         CheckpointError: the checkpoint holds no classifier, or its tensors do not fit.
     """
-    if not checkpoint.network.classes:
+    model = load_model(checkpoint)
+    if isinstance(model, PartLocator):
         raise CheckpointError(
             f"{shown(checkpoint.folder)}: a '{checkpoint.kind}' checkpoint cannot name classes yet",
-            hint="train it with 'macnn train --init'",
+            hint="train from it first",
         )
-    return PartRecogniser(load_model(checkpoint)).eval().requires_grad_(False)
+    return Recogniser(model).eval().requires_grad_(False)

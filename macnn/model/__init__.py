@@ -1,18 +1,22 @@
 """What MA-CNN is: backbones, channel grouping, part attention, classifiers, part CNN."""
 
-from macnn.model.network import Network, NetworkSpec, Output, build_network
-from macnn.model.part_cnn import PartCNN, PartCNNSpec, build_part_cnn
-
-Model = Network | PartCNN
-"""Whatever a checkpoint can hold."""
+from macnn.model.backbones import Backbone, create_backbone
+from macnn.model.locator import PartLocator, PartModel, Parts
+from macnn.model.macnn import MACNN, Output, PooledClassifier, PooledOutput
+from macnn.model.part_cnn import PartCNN, PartCNNOutput
+from macnn.model.specs import Model
 
 __all__ = [
+    "MACNN",
+    "Backbone",
     "Model",
-    "Network",
-    "NetworkSpec",
     "Output",
     "PartCNN",
-    "PartCNNSpec",
-    "build_network",
-    "build_part_cnn",
+    "PartCNNOutput",
+    "PartLocator",
+    "PartModel",
+    "Parts",
+    "PooledClassifier",
+    "PooledOutput",
+    "create_backbone",
 ]

@@ -82,13 +82,17 @@ def part_centres(attention: Tensor) -> Tensor:
 def cell_grid(body: nn.Module, image_size: int, map_size: tuple[int, int]) -> CellGrid:
     """The grid of a network that maps square images of `image_size` to maps of (H, W) cells.
 
-    Windows are followed through the graph of the network. Where they do not explain the size of
-    the map (patch merging by slices, say), the cells are taken to share the image evenly.
+    Windows are followed through the graph of the network. Where it has none that can be traced, or
+    they do not explain the size of the map (patch merging by slices, say), the cells are taken to
+    share the image evenly.
     """
     height, width = map_size
     even = (image_size / width, image_size / height)
-    graph = body if isinstance(body, fx.GraphModule) else fx.symbolic_trace(body)
-    offset, stride = _follow(graph)
+    try:
+        graph = body if isinstance(body, fx.GraphModule) else fx.symbolic_trace(body)
+        offset, stride = _follow(graph)
+    except Exception:  # a network may do anything that cannot be traced
+        offset, stride = (even[0] / 2, even[1] / 2), even
     if any(round(e / s) != 1 for e, s in zip(even, stride, strict=True)):
         return CellGrid((width, height), (even[0] / 2, even[1] / 2), even)
     return CellGrid((width, height), offset, stride)

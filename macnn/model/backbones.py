@@ -6,7 +6,7 @@ F (B, C, H, W). Parameter names stay torchvision's, so weight files load as they
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import redirect_stderr
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
 from difflib import get_close_matches
 from io import StringIO
@@ -43,18 +43,18 @@ class BackboneSpec:
 class Backbone(nn.Module):
     """A cut network, with the normalisation its weights expect.
 
-    `forward` takes uint8 images (B, 3, S, S) and gives features (B, C, H, W). Weights are float32;
-    with `compute_dtype` bfloat16 the convolutions compute and answer in it.
+    `forward` takes images (B, 3, S, S), uint8 or float in [0, 1], and gives features (B, C, H, W).
+    Weights are float32; with `compute_dtype` bfloat16 the convolutions compute and answer in it.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: BackboneSpec) -> None:
-        """Build the network with random weights.
+    def __init__(self, spec: BackboneSpec, *, normalise: bool = True) -> None:
+        """Build the network with random weights; without `normalise` images come normalised.
 
         Raises:
-            UsageError: an unknown name or tap, or a network without a spatial map.
+            UsageError: an unknown name or tap.
         """
         super().__init__()
         if spec.name == TINY:
@@ -65,53 +65,67 @@ class Backbone(nn.Module):
             mean, std = IMAGENET_MEAN, IMAGENET_STD
         self.body.to(memory_format=torch.channels_last)  # faster on CPU and GPU alike
         self.compute_dtype = torch.float32
+        self.normalise = normalise
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the feature map, in `compute_dtype`."""
-        x = (images.to(self.mean.dtype) / 255 - self.mean) / self.std
+        x = images if images.is_floating_point() else images.to(self.mean.dtype) / 255
+        if self.normalise:
+            x = (x - self.mean) / self.std
         low = self.compute_dtype != torch.float32
-        with torch.autocast(x.device.type, self.compute_dtype, enabled=low):
+        with torch.autocast(x.device.type, self.compute_dtype) if low else nullcontext():
             output: Tensor | dict[str, Tensor] = self.body(x)
         return output[FEATURES] if isinstance(output, dict) else output
 
-    @torch.no_grad()
-    def map_shape(self, image_size: int) -> tuple[int, int, int]:
-        """C, H, W of the feature map for square images of `image_size` pixels.
 
-        Shapes alone are computed, on the meta device: that takes no memory, whatever the size.
+@torch.no_grad()
+def map_shape(backbone: nn.Module, image_size: int) -> tuple[int, int, int]:
+    """C, H, W of the feature map of a backbone for square images of `image_size` pixels.
 
-        Raises:
-            UsageError: the backbone cannot take this size, or its output is no spatial map at it.
-        """
-        was_training = self.training
-        self.eval()
-        tensors = (*self.body.named_parameters(), *self.body.named_buffers())
-        shapes = {name: tensor.to("meta") for name, tensor in tensors}
-        probe = torch.zeros(1, 3, image_size, image_size, device="meta")
-        try:
-            with redirect_stderr(StringIO()):  # torch.fx prints code there when a layer fails
-                output = functional_call(self.body, shapes, (probe,))
-        # A node in the middle of a network may need anything; transformers are built for one size.
-        except Exception as error:
-            if any(words in str(error) for words in NO_ROOM):
-                message, hint = "are too small for the backbone", "pass a larger --img-size"
-            else:
-                reason = shown(str(error).partition("\n")[0], 200)
-                message = f"do not fit the backbone ({reason})"
-                hint = "pass the --img-size it was made for, 224 for most"
-            raise UsageError(f"{image_size} px {message}", hint=hint) from None
-        finally:
-            self.train(was_training)
-        features = output[FEATURES] if isinstance(output, dict) else output
-        shape = tuple(features.shape) if isinstance(features, Tensor) else ()
-        if len(shape) != 4 or shape[0] != 1 or shape[2] * shape[3] <= 1:
-            raise UsageError(
-                f"the backbone's output {shape} is no spatial map at {image_size} px",
-                hint="choose another --tap or a larger --img-size",
-            )
-        return shape[1], shape[2], shape[3]
+    Shapes alone are computed, on the meta device, which takes no memory, whatever the size. A
+    backbone that cannot compute there is run on a black image.
+
+    Raises:
+        UsageError: it cannot take this size, or its output is no spatial map, or not finite.
+    """
+    was_training = backbone.training
+    backbone.eval()
+    tensors = {**dict(backbone.named_parameters()), **dict(backbone.named_buffers())}
+    shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    here = next(iter(tensors.values()), torch.empty(0)).device
+    black = torch.zeros(1, 3, image_size, image_size)
+    try:
+        with redirect_stderr(StringIO()):  # torch.fx prints code there when a layer fails
+            try:
+                features = functional_call(backbone, shapes, (black.to("meta"),))
+            except Exception:  # of what is not there, maybe
+                if isinstance(backbone, Backbone) or here.type == "meta":
+                    raise
+                features = backbone(black.to(here))
+    # A node in the middle of a network may need anything; transformers are built for one size.
+    except Exception as error:
+        if any(words in str(error) for words in NO_ROOM):
+            message, hint = "are too small for the backbone", "raise `data.image_size`"
+        else:
+            reason = shown(str(error).partition("\n")[0], 200)
+            message = f"do not fit the backbone ({reason})"
+            hint = "set `data.image_size` to what it was made for, 224 for most"
+        raise UsageError(f"{image_size} px {message}", hint=hint) from None
+    finally:
+        backbone.train(was_training)
+    shape = tuple(features.shape) if isinstance(features, Tensor) else ()
+    if len(shape) != 4 or shape[0] != 1 or shape[2] * shape[3] <= 1:
+        found = shape or type(features).__name__
+        raise UsageError(
+            f"`backbone`: its output {found} is no spatial map at {image_size} px",
+            hint="expected features (B, C, H, W); choose another `model.tap`, or a larger "
+            "`data.image_size`",
+        )
+    if features.device.type != "meta" and not features.isfinite().all():
+        raise UsageError("`backbone`: its features of a black image are not finite")
+    return shape[1], shape[2], shape[3]
 
 
 class ShapesOnly(TorchFunctionMode):
@@ -132,34 +146,43 @@ class ShapesOnly(TorchFunctionMode):
         return func(*args, **(kwargs or {}) | meta)
 
 
-def build_backbone(spec: BackboneSpec, weights: str | None) -> Backbone:
-    """Build a backbone and load its weights.
+def create_backbone(
+    name: str,
+    *,
+    weights: str | Path | None = None,
+    tap: str | None = None,
+    normalise: bool = True,
+) -> Backbone:
+    """Create a backbone, and load its weights.
 
     Args:
-        spec: which network.
-        weights: a file, 'imagenet' (torchvision's own), 'none', or None for the packaged weights
-            of `tiny`.
+        name: "tiny", or any torchvision classification network.
+        weights: a .safetensors or .pth file, "imagenet" (torchvision's own), "none" for random
+            ones, or None for the packaged weights of "tiny".
+        tap: node whose output is the feature map; by default the last spatial one.
+        normalise: whether it normalises images, uint8 or float in [0, 1], as its weights expect;
+            otherwise images come normalised.
 
     Raises:
-        UsageError: no weights given for a torchvision network.
+        UsageError: a `ValueError`; an unknown name or tap, or no weights for a torchvision network.
         CheckpointError: a missing or unreadable weights file, or one of another network.
     """
-    backbone = Backbone(spec)
+    backbone = Backbone(BackboneSpec(name, tap), normalise=normalise)
     if weights == "none":
         return backbone
-    if weights == "imagenet" and spec.name != TINY:
-        tensors = _imagenet(spec.name)
+    if weights == "imagenet" and name != TINY:
+        tensors = _imagenet(name)
     elif weights is not None:
         tensors = read_weights(Path(weights))
-    elif spec.name == TINY:
+    elif name == TINY:
         tensors = read_weights(tiny.tiny_weights_path())
     else:
         raise UsageError(
-            f"backbone {spec.name}: no weights given",
-            hint="pass --weights FILE, --weights imagenet (torchvision downloads them) "
-            "or --weights none",
+            f"backbone {shown(name)}: no weights given",
+            hint="set `model.weights` to a file, to imagenet (torchvision downloads them) or to "
+            "none (random)",
         )
-    load_into(backbone.body, tensors, f"weights {shown(weights or 'packaged')}", spec.name)
+    load_into(backbone.body, tensors, f"weights {shown(weights or 'packaged')}", name)
     return backbone
 
 
@@ -202,6 +225,6 @@ def _imagenet(name: str) -> Mapping[str, Tensor]:
     except OSError as error:
         raise CheckpointError(
             f"imagenet weights of {name}: the download failed ({shown(error, 200)})",
-            hint="pass --weights FILE",
+            hint="set `model.weights` to a file",
         ) from None
     return tensors

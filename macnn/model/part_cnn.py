@@ -1,101 +1,94 @@
 """One stream per crop, one classifier on all of them (docs/paper.md, Joint recognition)."""
 
-from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, fields, replace
-from typing import Annotated
+from typing import NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from macnn import bounds
+from macnn.errors import UsageError
 from macnn.model.alignment import part_centres
-from macnn.model.backbones import Backbone
 from macnn.model.classifiers import PartClassifiers
 from macnn.model.crops import crop, squares, strong_box
-from macnn.model.network import (
-    ImageSize,
-    Network,
-    NetworkSpec,
-    Output,
-    build_network,
-    pooled,
-)
+from macnn.model.locator import pooled
+from macnn.model.macnn import MACNN
 
 WHOLE, OBJECT, SUMMED = "whole image", "object", "summed parts"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PartCNNSpec(NetworkSpec):
-    """That of the locator, which is a trained MA-CNN, and what is made of the parts it finds.
+class PartCNNOutput(NamedTuple):
+    """What a part CNN says about B images.
 
-    image_size: side of the photographs, from which crops are cut; a multiple of `locator_size`.
-    locator_size: side at which the locator sees them.
-    stream_size: side at which every stream sees its crop.
-    part_share: side of the square around a part, as a share of the photograph's.
-    object_threshold: share of the largest channel sum from which on a cell belongs to the object.
-    shared: whether one backbone serves all streams.
+    logits: (B, K), what all streams say together. stream_logits: (B, N + 2, K), what each stream
+    says alone: of the whole image, the object, and every part. locator_logits: (B, K), what the
+    locator says. attention: (B, N, H, W), where its parts are.
     """
 
-    locator_size: ImageSize
-    stream_size: ImageSize
-    part_share: Annotated[float, Field(gt=0, le=1)]
-    object_threshold: Annotated[float, Field(gt=0, lt=1)]
-    shared: bool
-
-    def __post_init__(self) -> None:
-        """Check what concerns two fields.
-
-        Raises:
-            ValueError: they do not go together.
-        """
-        if not self.parts or not self.classes:
-            raise ValueError("its locator has no parts, or no classes")
-        if self.image_size % self.locator_size:
-            raise ValueError(f"{self.image_size} px are no multiple of {self.locator_size}")
-        if self.cropped > bounds.CROPPED:
-            raise ValueError(
-                f"{self.streams} streams of {self.stream_size} px see {self.cropped:,} pixels, "
-                f"more than {bounds.CROPPED:,}"
-            )
+    logits: Tensor
+    stream_logits: Tensor
+    locator_logits: Tensor
+    attention: Tensor
 
     @property
-    def locator(self) -> NetworkSpec:
-        """The spec of the locator."""
-        own = {field.name: getattr(self, field.name) for field in fields(NetworkSpec)}
-        return replace(NetworkSpec(**own), image_size=self.locator_size)
-
-    @property
-    def streams(self) -> int:
-        """Whole image, object, and every part."""
-        return self.parts + 2
-
-    @property
-    def cropped(self) -> int:
-        """Pixels that all streams see together."""
-        return int(self.streams * self.stream_size**2)
+    def classifier_logits(self) -> Tensor:
+        """(B, N + 3, K): one row for each of the model's `classifier_names`."""
+        return torch.cat((self.stream_logits, self.locator_logits.unsqueeze(1)), dim=1)
 
 
 class PartCNN(nn.Module):
     """A locator that is never trained, and streams that look where it points.
 
-    `forward` takes uint8 images (B, 3, S, S), S being `spec.image_size`.
+    `forward` takes uint8 images (B, 3, S, S), S being `image_size`, and gives a `PartCNNOutput`.
     """
 
-    def __init__(self, spec: PartCNNSpec, locator: Network, streams: Sequence[Backbone]) -> None:
-        """Put untrained classifiers on backbones: one per stream, or a single shared one."""
+    def __init__(
+        self,
+        locator: MACNN,
+        *,
+        image_size: int,
+        stream_size: int,
+        part_share: float,
+        object_threshold: float,
+        shared: bool,
+    ) -> None:
+        """Put untrained classifiers on streams, which begin as copies of the locator's backbone.
+
+        Args:
+            locator: a trained MA-CNN.
+            image_size: side of the images, from which crops are cut; a multiple of the locator's.
+            stream_size: side at which every stream sees its crop.
+            part_share: side of the square around a part, as a share of the image's.
+            object_threshold: share of the largest channel sum from which on a cell belongs to the
+                object.
+            shared: whether one backbone serves all streams.
+
+        Raises:
+            UsageError: a `ValueError`; `image_size` is no multiple of the locator's.
+        """
         super().__init__()
-        self.spec = spec
+        if image_size % locator.image_size:
+            raise UsageError(
+                f"`image_size`: {image_size}, expected a multiple of {locator.image_size}"
+            )
+        self.image_size, self.stream_size = image_size, stream_size
+        self.part_share, self.object_threshold = part_share, object_threshold
+        self.shared, self.classes, self.parts = shared, locator.classes, locator.parts
         self.locator = locator.requires_grad_(False)
-        self.streams = nn.ModuleList(streams)
-        self.classifiers = StreamClassifiers(spec.streams, locator.map_shape[0], spec.classes)
-        self.shrink = spec.image_size // spec.locator_size
+        count = 1 if shared else self.stream_count
+        self.streams = nn.ModuleList(deepcopy(locator.backbone) for _ in range(count))
+        channels = locator.map_shape[0]
+        self.classifiers = StreamClassifiers(self.stream_count, channels, locator.classes)
+        self.shrink = image_size // locator.image_size
         self.grid = locator.grid.scaled(self.shrink)
 
     @property
+    def stream_count(self) -> int:
+        """Whole image, object, and every part."""
+        return self.parts + 2
+
+    @property
     def classifier_names(self) -> tuple[str, ...]:
-        """What the rows of `Output.logits` are."""
+        """What the rows of `PartCNNOutput.classifier_logits` are."""
         return (WHOLE, OBJECT, *self.locator.classifier_names, SUMMED)
 
     def train(self, mode: bool = True) -> "PartCNN":
@@ -104,24 +97,21 @@ class PartCNN(nn.Module):
         self.locator.eval()
         return self
 
-    def forward(self, images: Tensor) -> Output:
+    def forward(self, images: Tensor) -> PartCNNOutput:
         """Classify images by every stream alone, by the locator, and by all streams jointly."""
-        small = (
-            images if self.shrink == 1 else nn.functional.avg_pool2d(images.float(), self.shrink)
-        )
+        small = images
+        if self.shrink > 1:
+            small = nn.functional.avg_pool2d(images.float(), self.shrink) / 255
         features = self.locator.backbone(small)
-        located = self.locator.recognise(features)
-        assert located.attention is not None
-        assert located.joint is not None
-        crops = crop(images, self.boxes(features, located.attention), self.spec.stream_size)
+        located = self.locator.classify(features)
+        crops = crop(images, self.boxes(features, located.attention), self.stream_size) / 255
         alone, joint = self.classifiers(self._pooled(crops))
-        logits = torch.cat((alone, located.joint.unsqueeze(1)), dim=1)
-        return Output(logits, located.attention, joint)
+        return PartCNNOutput(joint, alone, located.logits, located.attention)
 
     def boxes(self, features: Tensor, attention: Tensor) -> Tensor:
         """What the streams see, (B, streams, 4) in pixels: the photograph, object and parts."""
-        size = self.spec.image_size
-        corners = self.grid.to_pixels(strong_box(features, self.spec.object_threshold))
+        size = self.image_size
+        corners = self.grid.to_pixels(strong_box(features, self.object_threshold))
         parts = self.grid.to_pixels(part_centres(attention))
         middle = torch.full_like(parts[:, :1], size / 2)
         centres = torch.cat((middle, corners.mean(dim=1, keepdim=True), parts), dim=1)
@@ -130,7 +120,7 @@ class PartCNN(nn.Module):
             (
                 torch.full_like(extent, size),
                 extent,
-                torch.full_like(parts[..., 0], self.spec.part_share * size),
+                torch.full_like(parts[..., 0], self.part_share * size),
             ),
             dim=1,
         )
@@ -138,7 +128,7 @@ class PartCNN(nn.Module):
 
     def _pooled(self, crops: Tensor) -> Tensor:
         """Globally pooled features of every stream (B, streams, C), from crops."""
-        if self.spec.shared:
+        if self.shared:
             together = pooled(self.streams[0](crops.flatten(0, 1)))
             return together.view(*crops.shape[:2], -1)
         each = [pooled(stream(crops[:, i])) for i, stream in enumerate(self.streams)]
@@ -162,14 +152,3 @@ class StreamClassifiers(nn.Module):
         """Classify by every stream, and by all of them."""
         scaled = nn.functional.rms_norm(features, features.shape[-1:])
         return self.alone(features), self.joint(scaled.flatten(1))
-
-
-def build_part_cnn(spec: PartCNNSpec) -> PartCNN:
-    """Build a part CNN with random weights, for a checkpoint to fill."""
-    return around(build_network(spec.locator), spec)
-
-
-def around(locator: Network, spec: PartCNNSpec) -> PartCNN:
-    """A part CNN around a locator; its streams begin as copies of that one's backbone."""
-    count = 1 if spec.shared else spec.streams
-    return PartCNN(spec, locator, [deepcopy(locator.backbone) for _ in range(count)])

@@ -80,7 +80,7 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], origin: str, na
         raise CheckpointError(
             f"{origin}: not weights of {name}, {len(missing)} of {len(expected)} tensors are "
             f"missing, '{missing[0]}' first",
-            hint="pass the file of this network, or another --backbone",
+            hint="name the file of this network, or another `model.backbone`",
         )
     taken = {
         key: given.to(own.dtype) if given.shape == own.shape and _converts(given, own) else given
@@ -91,12 +91,12 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], origin: str, na
     network.load_state_dict(taken)
 
 
-def mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
-    """What keeps tensors from being those of a state: names, shapes, types, or a value.
+def misshapen(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    """What keeps tensors from being those of a state: names or shapes.
 
     Args:
-        expected: tensors of the same names, shapes and types; their values do not matter.
-        given: what a file holds.
+        expected: tensors of the same names and shapes; their values do not matter.
+        given: what is to be loaded.
 
     Returns:
         The first misfit, in words; None if there is none.
@@ -106,10 +106,18 @@ def mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str
     if further := [name for name in given if name not in expected]:
         return f"'{shown(further[0], 200)}' is none of its tensors"
     for name, own in expected.items():
+        if (shape := tuple(given[name].shape)) != tuple(own.shape):
+            what = f"'{shown(name, 200)}' has shape {shown(shape, 100)}"
+            return f"{what}, expected {tuple(own.shape)}"
+    return None
+
+
+def mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    """As `misshapen`, and types, or a value that is not finite."""
+    if reason := misshapen(expected, given):
+        return reason
+    for name, own in expected.items():
         found, what = given[name], f"'{shown(name, 200)}'"
-        if found.shape != own.shape:
-            shape = shown(tuple(found.shape), 100)
-            return f"{what} has shape {shape}, expected {tuple(own.shape)}"
         if found.dtype != own.dtype:
             return f"{what} is {_type(found)}, expected {_type(own)}"
         if not found.isfinite().all():

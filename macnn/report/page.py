@@ -160,7 +160,7 @@ def render(
     selection = select(predictions, verdict)
     names = [readable(name) for name in images.class_names]
     accuracy = figures.classification
-    has_parts = predictions.attention is not None
+    has_parts = predictions.places is not None
 
     def specimens(places: list[int]) -> list[Specimen]:
         shown = places if has_parts else []
@@ -230,27 +230,27 @@ def _check(images: ImageSet, contents: Contents) -> None:
     ):
         raise DataError(
             f"{shown(images.root)}: not the images that {shown(contents.name)} was evaluated on",
-            hint=f"name their folder with --data, or {AGAIN}",
+            hint=f"name their folder with `data.root`, or {AGAIN}",
         )
 
 
 def _agree(figures: Figures, predictions: Predictions) -> bool:
     """Whether figures and predictions have the same images, classes, classifiers and parts."""
     accuracy, place, maps = figures.classification, figures.localisation, figures.attention_metrics
-    logits, attention = predictions.logits, predictions.attention
-    parts = None if attention is None else attention.shape[1]
+    scores, places = predictions.scores, predictions.places
+    parts = None if places is None else places.attention.shape[1]
     return (
         figures.images == len(predictions.samples)
         and (maps and len(maps.distance)) == parts
         and (place is None or len(place.best) == parts)
         and (accuracy and (len(accuracy.parts), len(accuracy.class_names)))
-        == (None if logits is None else tuple(logits.shape[1:]))
+        == (None if scores is None else tuple(scores.classifier_logits.shape[1:]))
     )
 
 
 def _count(contents: Contents) -> int:
-    attention = contents.predictions.attention
-    return 0 if attention is None else attention.shape[1]
+    places = contents.predictions.places
+    return 0 if places is None else places.attention.shape[1]
 
 
 def _scores(accuracy: Classification, parts: int) -> list[Score]:

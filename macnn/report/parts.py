@@ -1,4 +1,4 @@
-"""Pictures of where the parts of a network look."""
+"""Pictures of where the parts of a model look."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 from macnn.data.loaders import Loader
 from macnn.data.samples import ImageSet
-from macnn.model import Model
+from macnn.model import MACNN, PartCNN, PartLocator, Parts
 from macnn.model.alignment import part_centres
 from macnn.report.grids import Caption, attention_grid
 
@@ -15,7 +15,7 @@ SHOWN = 8  # photographs in a picture
 
 
 @torch.no_grad()
-def draw_parts(network: Model, loader: Loader) -> Image.Image:
+def draw_parts(model: PartLocator | MACNN | PartCNN, loader: Loader) -> Image.Image:
     """Attention of every part on some photographs of a loader, and averaged over them.
 
     The photographs are taken at even distances; with classifiers the predicted class is named too.
@@ -23,22 +23,21 @@ def draw_parts(network: Model, loader: Loader) -> Image.Image:
     images = _some(loader.dataset.images)
     chosen = replace(loader, dataset=replace(loader.dataset, images=images))
     (batch,) = chosen.batches([[(0, i) for i in range(len(images.samples))]])
-    network.eval()
-    output = network(batch.to(next(network.parameters()).device).images)
-    assert output.attention is not None, "the baseline has no parts to draw"
-    size = network.spec.image_size
-    attention = network.grid.resample(output.attention.float().cpu(), size, size // 4)
+    model.eval()
+    output = model(batch.to(next(model.parameters()).device).images)
+    size = model.image_size
+    attention = model.grid.resample(output.attention.float().cpu(), size, size // 4)
     names = images.class_names
     predicted = (
         [None] * len(batch.labels)
-        if output.joint is None
-        else [names[i] for i in output.joint.argmax(dim=1).tolist()]
+        if isinstance(output, Parts)
+        else [names[i] for i in output.logits.argmax(dim=1).tolist()]
     )
     captions = [
         Caption(names[label], guess)
         for label, guess in zip(batch.labels.tolist(), predicted, strict=True)
     ]
-    centres = network.grid.to_pixels(part_centres(output.attention)) / size
+    centres = model.grid.to_pixels(part_centres(output.attention)) / size
     mean = attention.mean(dim=0)
     return attention_grid(batch.images, attention, centres, captions=captions, mean=mean)
 

@@ -14,12 +14,12 @@ from macnn.data.images import read_image
 from macnn.data.loaders import through
 from macnn.data.samples import ImageSet
 from macnn.data.transforms import ResizeMode, geometry
-from macnn.evaluation.predictions import Predictions
+from macnn.defaults import PART_SHARE
+from macnn.evaluation.predictions import Places, Predictions
 from macnn.model.alignment import part_centres
 from macnn.report.overlays import TILE, mark, overlay, photograph
 from macnn.report.style import part_colour
 
-CROP = 128 / 448  # side of a part's crop, in shorter sides of the photograph (released network)
 _CROP_PIXELS = 112
 _MAP_PIXELS = 56
 _QUALITY = 82
@@ -60,20 +60,23 @@ class Album:
 
     def crops(self, place: int) -> list[Markup]:
         """The surroundings of every part, from the stored image."""
-        assert self._predictions.centres is not None
         stored = Image.fromarray(self._stored(place).movedim(0, -1).contiguous().numpy())
-        side = CROP * min(stored.size)
+        side = PART_SHARE * min(stored.size)
         size = (_CROP_PIXELS, _CROP_PIXELS)
         return [
             jpeg(stored.resize(size, Image.Resampling.LANCZOS, box=_around(x, y, side, stored)))
-            for x, y in self._predictions.centres[place].tolist()
+            for x, y in self._places.centres[place].tolist()
         ]
 
     def means(self) -> list[Markup]:
         """The attention of every part, averaged over all images: its colour on nothing."""
-        assert self._predictions.attention is not None
-        mean = self._resampled(self._predictions.attention.float().mean(0, keepdim=True))[0]
+        mean = self._resampled(self._places.attention.float().mean(0, keepdim=True))[0]
         return [tint(each, part_colour(i)) for i, each in enumerate(mean)]
+
+    @property
+    def _places(self) -> Places:
+        assert self._predictions.places is not None, "only pages of models with parts show them"
+        return self._predictions.places
 
     def _stored(self, place: int) -> Tensor:
         return read_image(self._images.samples[self._predictions.samples[place]].path)
@@ -83,21 +86,18 @@ class Album:
 
     def _cells(self, place: int) -> Tensor:
         """The maps (1, N, H, W) of an image, cell by cell."""
-        assert self._predictions.attention is not None
-        return self._predictions.attention[place : place + 1].float()
+        return self._places.attention[place : place + 1].float()
 
     def _maps(self, place: int) -> Tensor:
         return self._resampled(self._cells(place))[0]
 
     def _centres(self, place: int) -> Sequence[Sequence[float]]:
-        assert self._predictions.grid is not None
-        pixels = self._predictions.grid.to_pixels(part_centres(self._cells(place))[0])
+        pixels = self._places.grid.to_pixels(part_centres(self._cells(place))[0])
         points: list[list[float]] = (pixels / self._image_size).tolist()
         return points
 
     def _resampled(self, maps: Tensor) -> Tensor:
-        assert self._predictions.grid is not None
-        return self._predictions.grid.resample(maps, self._image_size, _MAP_PIXELS)
+        return self._places.grid.resample(maps, self._image_size, _MAP_PIXELS)
 
 
 def jpeg(picture: Image.Image) -> Markup:

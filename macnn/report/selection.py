@@ -54,9 +54,9 @@ class Selection:
 
 def judge(predictions: Predictions) -> Verdict | None:
     """The joint prediction for every image, None before there are classifiers."""
-    if predictions.joint is None:
+    if predictions.scores is None:
         return None
-    confidence, predicted = predictions.joint.softmax(-1).max(-1)
+    confidence, predicted = predictions.scores.logits.softmax(-1).max(-1)
     return Verdict(predicted, confidence, predicted == predictions.labels)
 
 

@@ -28,7 +28,7 @@ from macnn.config.resolve import flatten
 from macnn.errors import CheckpointError, DiskError
 from macnn.events import Listener, Notice
 from macnn.files import discard_files, sync, whole_folder, write_json, write_text
-from macnn.model import NetworkSpec, PartCNNSpec
+from macnn.model.specs import LocatorSpec, MACNNSpec, PartCNNSpec, PooledSpec, Spec
 from macnn.reading import Document, parse_json, read_bytes, read_json, read_text, sha256
 from macnn.runs.contents import POINTERS, checkpoint_files, step_folders, step_number
 from macnn.runs.identity import RunId, Status, made_here, read_status
@@ -37,7 +37,14 @@ from macnn.tensors import read_tensors
 from macnn.text import shown
 
 Kind = Literal["statistics", "parts", "macnn", "baseline", "part-cnn"]
-FORMAT = 3  # 2 did not name its run
+FORMAT = 4  # 3 kept the measured scales outside the tensors
+SPECS: dict[Kind, type[Spec]] = {
+    "statistics": LocatorSpec,
+    "parts": LocatorSpec,
+    "macnn": MACNNSpec,
+    "baseline": PooledSpec,
+    "part-cnn": PartCNNSpec,
+}
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ClassName = Annotated[str, Field(min_length=1, max_length=4096)]
 Step = Annotated[int, Field(ge=0, lt=10**18)]
@@ -46,8 +53,8 @@ Step = Annotated[int, Field(ge=0, lt=10**18)]
 class Progress(Document):
     """How far a run had come: what it goes on from.
 
-    best: highest validation accuracy so far. metrics_bytes: length of metrics.jsonl. trainer: facts
-    of whoever trains, which knows their form.
+    best: highest validation accuracy so far. metrics_bytes: length of metrics.jsonl. trainer: what
+    the `state_dict` of whoever trains holds beside tensors.
     """
 
     best: float | None = None
@@ -58,11 +65,11 @@ class Progress(Document):
 class _Content(Document):
     """checkpoint.json."""
 
-    format: Literal[3]
+    format: Literal[4]
     run: RunId
     kind: Kind
     step: Step
-    network: PartCNNSpec | NetworkSpec
+    network: Spec
     class_names: tuple[ClassName, ...]
     settings: Settings
     progress: Progress | None
@@ -70,11 +77,11 @@ class _Content(Document):
     @model_validator(mode="after")
     def _consistent(self) -> "_Content":
         network, classes = self.network, len(self.class_names)
-        if (self.kind == "part-cnn") != isinstance(network, PartCNNSpec):
+        if type(network) is not SPECS[self.kind]:
             raise ValueError(f"kind {self.kind} with another kind's network")
-        if (self.kind == "baseline") != (network.parts == 0):
-            raise ValueError(f"kind {self.kind} with {network.parts} parts")
-        if network.classes != (0 if self.kind in ("statistics", "parts") else classes):
+        if not isinstance(network, MACNNSpec | PooledSpec):
+            return self
+        if network.classes != classes:
             raise ValueError(f"{classes} class names for {network.classes} classes")
         return self
 
@@ -103,7 +110,7 @@ class Checkpoint:
     folder: Path
     kind: Kind
     step: int
-    network: NetworkSpec
+    network: Spec
     class_names: tuple[str, ...]
     settings: Settings
     digests: Mapping[str, str]
@@ -122,7 +129,7 @@ class Checkpoint:
         if not self.in_run:
             raise CheckpointError(
                 f"{shown(self.folder)}: not in checkpoints/ of its run folder",
-                hint="copy the whole run folder, or begin a new run with it as --init",
+                hint="copy the whole run folder, or begin a new run with it as `init`",
             )
         return self.folder.parent.parent
 
@@ -164,7 +171,7 @@ def write_checkpoint(
     tensors: Mapping[str, Mapping[str, Tensor]],
     *,
     run: str,
-    network: NetworkSpec,
+    network: Spec,
     class_names: tuple[str, ...],
     settings: Settings,
     progress: Progress | None = None,
@@ -250,8 +257,8 @@ def read_checkpoint(path: Path, *kinds: Kind) -> Checkpoint:
     if kinds and content.kind not in kinds:
         raise CheckpointError(
             f"{shown(folder)}: a '{content.kind}' checkpoint, expected {' or '.join(kinds)}",
-            hint="'macnn pretrain-parts' writes parts, 'macnn train' macnn or baseline, "
-            "'macnn train-part-cnn' part-cnn",
+            hint="finding the parts gives 'parts', training 'macnn' or 'baseline', and training on "
+            "crops 'part-cnn'",
         )
     status = _status_of_run(folder, content)
     return Checkpoint(
@@ -366,7 +373,7 @@ def _check_space(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> N
     if free < needed:
         raise DiskError(
             f"{folder}: disk full, a checkpoint needs {needed:,} bytes and {free:,} are free",
-            hint="free some space and continue with --resume auto",
+            hint="free some space, and go on with the run",
         )
 
 

@@ -12,7 +12,7 @@ OF_THE_MACHINE = frozenset(
     {
         *("data.root", "data.cache", "data.workers", "data.allow_links"),
         *("data.batch_size", "model.weights"),
-        *("train.feature_cache", "train.cache_budget", "run.output", "run.device", "run.threads"),
+        *("run.output", "run.device", "run.threads"),
         *("run.compile", "run.kernels", "run.process_timeout", "run.tensorboard"),
     }
 )
@@ -34,7 +34,7 @@ def read_settings(run: Path) -> tuple[str, dict[str, Any]]:
     status = read_status(run)
     if status is None:
         raise UsageError(
-            f"{shown(run)}: not a run folder of macnn", hint="name the --output of a training"
+            f"{shown(run)}: not a run folder of macnn", hint="name the folder of a training"
         )
     values = read_toml(run / "config.toml")
     return str(run / "config.toml"), values if made_here(status) else portable(values)

@@ -1,4 +1,4 @@
-"""Going on with a run that was stopped: `--resume auto|PATH`."""
+"""Resuming a run that was stopped."""
 
 import grp
 import os
@@ -37,7 +37,7 @@ def find_resume(wanted: str | None, output: Path | None, *kinds: Kind) -> Checkp
         return None
     if wanted == AUTO:
         if output is None:
-            raise UsageError("--resume auto needs a run folder", hint="pass --output DIR")
+            raise UsageError("`resume=auto` needs a run folder", hint="name one with `run.output`")
         if not step_folders(output / "checkpoints"):
             return None
     found = read_checkpoint(output if wanted == AUTO and output else Path(wanted), *kinds)
@@ -79,7 +79,9 @@ def check_output_is(run: Path, output: Path | None) -> None:
         UsageError: another one is asked for.
     """
     if output is not None and output.resolve() != run.resolve():
-        raise UsageError(f"--output {output}: --resume goes on in {run}", hint="leave --output out")
+        raise UsageError(
+            f"`run.output={output}`: `resume` goes on in {run}", hint="leave `run.output` out"
+        )
 
 
 def check_unchanged(checkpoint: Checkpoint, settings: Settings) -> None:
@@ -95,6 +97,6 @@ def check_unchanged(checkpoint: Checkpoint, settings: Settings) -> None:
             free = path in FREE or (section == "run" and path not in FIXED)
             if not free and now[section][key] != before:
                 raise UsageError(
-                    f"{path} = {now[section][key]}: the run began with {before}",
+                    f"`{path}={now[section][key]}`: the run began with {before}",
                     hint="leave it out to go on, or start a new run",
                 )

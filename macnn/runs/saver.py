@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from macnn import distributed
 from macnn.config import Settings
-from macnn.model import Model
+from macnn.model.specs import Spec
 from macnn.runs.checkpoint import Checkpoint, Kind, Progress, point, prune, write_checkpoint
 from macnn.runs.folder import RunFolder
 
@@ -20,11 +20,21 @@ class Saver:
         self,
         folder: RunFolder,
         settings: Settings,
+        spec: Spec,
         class_names: tuple[str, ...],
         resume: Checkpoint | None,
     ) -> None:
-        """Nothing is written yet; `resume` is the checkpoint that the run goes on from."""
-        self.folder, self.settings, self.class_names = folder, settings, class_names
+        """Nothing is written yet.
+
+        Args:
+            folder: of the run.
+            settings: of the run.
+            spec: of the model that is saved.
+            class_names: of the data set.
+            resume: the checkpoint that the run goes on from.
+        """
+        self.folder, self.settings, self.spec = folder, settings, spec
+        self.class_names = class_names
         self.newest = resume.step if resume else None
         self.best = resume.progress.best if resume and resume.progress else None
 
@@ -34,44 +44,40 @@ class Saver:
         return every > 0 and step % every == 0
 
     def save(
-        self,
-        kind: Kind,
-        step: int,
-        network: Model,
-        trainer: Mapping[str, Tensor],
-        progress: dict[str, Any] | None = None,
+        self, kind: Kind, step: int, model: nn.Module, trainer: Mapping[str, Any] | None = None
     ) -> Path:
         """Write a checkpoint of this step, unless there is one; returns its folder.
 
         Args:
-            kind: what the network is.
+            kind: what the model is.
             step: optimiser steps taken; names the checkpoint.
-            network: to save.
-            trainer: tensors that decide how training goes on; may be empty.
-            progress: facts that do; None with no tensors, when nothing is left to do.
+            model: to save.
+            trainer: `state_dict` of what decides how training goes on: tensors, and what JSON can
+                hold; None when nothing is left to do.
 
         Raises:
             DiskError: it cannot be written; earlier ones stay intact.
         """
         folder = self.folder.checkpoints / f"step-{step}"
         if step != self.newest and self.folder.writes:
-            saved = {"model": network.state_dict()} | ({"trainer": trainer} if trainer else {})
-            length = self.folder.metrics_bytes
-            so_far = (
-                Progress(best=self.best, metrics_bytes=length, trainer=progress)
-                if progress
-                else None
-            )
+            tensors, progress = {"model": model.state_dict()}, None
+            if trainer is not None:
+                tensors["trainer"] = {k: v for k, v in trainer.items() if isinstance(v, Tensor)}
+                progress = Progress(
+                    best=self.best,
+                    metrics_bytes=self.folder.metrics_bytes,
+                    trainer={k: v for k, v in trainer.items() if not isinstance(v, Tensor)},
+                )
             write_checkpoint(
                 self.folder.checkpoints,
                 kind,
                 step,
-                saved,
+                tensors,
                 run=self.folder.run_id,
-                network=network.spec,
+                network=self.spec,
                 class_names=self.class_names,
                 settings=self.settings,
-                progress=so_far,
+                progress=progress,
             )
             self.folder.settle()
             prune(self.folder.checkpoints, self.settings.run.keep_checkpoints)
@@ -79,9 +85,9 @@ class Saver:
         distributed.barrier()
         return folder
 
-    def update_best(self, accuracy: float | None) -> None:
+    def update_best(self, accuracy: float) -> None:
         """Note the validation accuracy of the newest checkpoint: is it the best so far?"""
-        if accuracy is not None and (self.best is None or accuracy > self.best):
+        if self.best is None or accuracy > self.best:
             self.best = accuracy
             if self.folder.writes:
                 newest = self.folder.checkpoints / f"step-{self.newest}"

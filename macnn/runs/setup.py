@@ -1,4 +1,4 @@
-"""What every stage needs before it starts: device, images, loaders."""
+"""What every command needs before it starts: device, images, loaders."""
 
 import os
 import random
@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from macnn import distributed
+from macnn import distributed, stop
 from macnn.config import Settings
 from macnn.data.cache import Cache, open_cache
 from macnn.data.layouts import open_data_set
@@ -18,7 +18,7 @@ from macnn.data.splits import complete
 from macnn.data.transforms import Augment, geometry
 from macnn.errors import DataError, UsageError
 from macnn.events import Listener, silent
-from macnn.model.backbones import Backbone
+from macnn.model import Backbone
 from macnn.text import shown
 from macnn_kernels import backend
 
@@ -54,7 +54,9 @@ def prepare(settings: Settings) -> torch.device:
             f"device '{name}' is unknown", hint="use auto, cpu, cuda or cuda:N"
         ) from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device '{name}': no CUDA device is usable here", hint="use --device cpu")
+        raise UsageError(
+            f"device '{name}': no CUDA device is usable here", hint="set `run.device` to cpu"
+        )
     try:
         backend.choose(device)
     except ValueError as error:
@@ -62,14 +64,14 @@ def prepare(settings: Settings) -> torch.device:
     return device
 
 
-def to_device(network: M, settings: Settings, device: torch.device) -> M:
-    """Move a network to its device, and let its convolutions compute as the settings say."""
-    for module in network.modules():
+def to_device(model: M, settings: Settings, device: torch.device) -> M:
+    """Move a model to its device, and let its convolutions compute as the settings say."""
+    for module in model.modules():
         if isinstance(module, Backbone):
             module.compute_dtype = PRECISIONS[settings.run.precision]
             if settings.run.compile:
                 module.body.compile()
-    return network.to(device)
+    return model.to(device)
 
 
 def open_images(settings: Settings, listen: Listener = silent) -> ImageSet:
@@ -81,7 +83,7 @@ def open_images(settings: Settings, listen: Listener = silent) -> ImageSet:
     """
     data = settings.data
     if data.root is None:
-        raise UsageError("no data set given", hint="pass --data DIR; 'macnn data synth' makes one")
+        raise UsageError("no data set given", hint="name its folder with `data.root`")
     images = complete(
         open_data_set(data.root, data.dataset, listen, allow_links=data.allow_links),
         validation=data.validation,
@@ -130,6 +132,9 @@ def open_loader(
         shuffle=shuffle,
         workers=data.workers,
         pin_memory=torch.cuda.is_available(),
+        rank=distributed.rank(),
+        world_size=distributed.world_size(),
+        should_stop=stop.requested,
     )
 
 

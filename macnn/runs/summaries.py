@@ -41,20 +41,10 @@ class TrainingSummary(Summary):
     validation_accuracy: float | None
 
 
-class Grouping(Document):
-    """What keeping features has brought."""
-
-    model_config = ConfigDict(extra="allow")
-
-    kept_in: str
-    speed_up: float = 1.0
-
-
 class AlternationSummary(TrainingSummary):
     """Of `train`."""
 
     rounds: int
-    grouping: Grouping | None = None
 
 
 def finished_summary(run: Path, form: type[Summary]) -> dict[str, Any] | None:

@@ -1,283 +1,227 @@
 """Grouping and features, in turn (docs/paper.md, Alternating optimisation).
 
-A round is a grouping phase, in which the convolutions are fixed and the grouping layers follow
-L_cng, a convolution phase, in which the grouping layers are fixed and convolutions and classifiers
-follow L_cls, the maps held apart by L_cng, and a validation. The baseline has no grouping phase.
+A round is a grouping phase, in which the backbone is fixed and the grouping layers follow L_cng, a
+convolution phase, in which the grouping layers are fixed and backbone and classifiers follow L_cls,
+the maps held apart by L_cng, and a validation.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from macnn import bounds, distributed
+from macnn import distributed
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader, frame
-from macnn.evaluation.attention_metrics import AttentionFigures, collapse_warning
-from macnn.evaluation.evaluate import predict
-from macnn.events import Listener, Notice
-from macnn.model import Network
-from macnn.training.fixed_features import FixedFeatures
-from macnn.training.losses import anchor_loss, classification_loss, grouping_objective
-from macnn.training.optimisers import convolution_optimiser, grouping_optimiser
+from macnn.evaluation.attention_metrics import collapse_warning
+from macnn.evaluation.predict import predict
+from macnn.events import Listener, Metrics, Notice
+from macnn.model import MACNN, Output, PartModel
+from macnn.training.grouping_batches import GroupingBatches
+from macnn.training.losses import GroupingLoss, anchor_loss, part_classification_loss
+from macnn.training.optimisers import feature_optimiser, grouping_optimiser
 from macnn.training.saved import rows, shaped
-from macnn.training.trainer import Position, Trainer
+from macnn.training.trainer import Phase, Position, Trainer
+
+GROUPING, CONVOLUTION = "grouping", "convolution"
 
 
 @dataclass
 class Alternated(Position):
     """How far alternation has come."""
 
-    phase: str = "anchors"
-    # mean loss of each phase, newest last
-    losses: Annotated[list[float], Field(max_length=bounds.COUNT)] = field(default_factory=list)
     warned: bool = False  # whether the user was told that parts collapse
 
 
 class Alternation(Trainer):
-    """Trains a network phase by phase."""
+    """Trains MA-CNN phase by phase."""
 
-    learning = "convolution"
-    network: Network
+    model: MACNN
     position: Alternated
 
     def __init__(
         self,
-        network: Network,
+        model: MACNN,
         training: Loader,
-        still: Loader,
+        unaugmented: Loader,
         settings: TrainSettings,
         listen: Listener,
         *,
-        scratch: Path,
-        mirrors: bool,
-        after_step: Callable[[], None],
-        validate: Callable[[], None],
+        mirror: bool,
     ) -> None:
         """Set up optimisers; nothing is trained yet.
 
         Args:
-            network: to train, in place.
+            model: to train, in place.
             training: training images for the convolution phase, shuffled and augmented.
-            still: the same images, not augmented, for anchors and grouping phase.
+            unaugmented: the same images, not augmented, for anchors and grouping phase.
             settings: of the training.
-            listen: hears of progress, metrics and collapsing parts.
-            scratch: folder for features that are kept on disk.
-            mirrors: whether the grouping phase mirrors half of its images.
-            after_step: see `Trainer`.
-            validate: see `Trainer`.
+            listen: hears of progress and of parts that collapse.
+            mirror: whether the grouping phase mirrors half of its images.
         """
         super().__init__(
-            network,
+            model,
             training,
             settings,
             listen,
             position=Alternated(),
             rounds=settings.rounds,
             epochs=settings.epochs,
-            optimiser=convolution_optimiser(network, settings),
-            after_step=after_step,
-            validate=validate,
+            optimiser=feature_optimiser(
+                model,
+                settings.lr,
+                backbone_lr_scale=settings.backbone_lr_scale,
+                layer_lr_scales=settings.layer_lr_scales,
+                momentum=settings.momentum,
+                weight_decay=settings.weight_decay,
+            ),
         )
-        self.still = still
+        self.phases = (GROUPING, CONVOLUTION) if settings.grouping_steps else (CONVOLUTION,)
+        self.unaugmented = unaugmented
+        self.grouping_batches = GroupingBatches(unaugmented, mirror, self.device)
+        self.grouping_loss = GroupingLoss(
+            settings.margin,
+            settings.diversity_weight,
+            settings.distance_weight,
+            settings.distance_unit,
+        )
+        self.optimisers["adam"] = grouping_optimiser(model, settings.grouping_lr)
         self.anchors: Tensor | None = None  # (images, N, 2) parts in pixels of stored images
-        self.features: FixedFeatures | None = None
-        if network.grouping is not None:
-            self.optimisers["adam"] = grouping_optimiser(network, settings)
-            self.features = FixedFeatures(
-                network, still, settings, scratch, listen, mirrors=mirrors
-            )
 
-    @property
-    def finished(self) -> bool:
-        """Whether all rounds are done, or neither loss changes any more."""
-        position, settings = self.position, self.settings
-        if super().finished:
-            return True
-        if settings.tolerance == 0 or position.round < 2 or position.phase != "grouping":
-            return False
-        per_round = self._per_round
-        new, old = position.losses[-per_round:], position.losses[-2 * per_round : -per_round]
-        return all(
-            abs(now - before) <= settings.tolerance * abs(before)
-            for now, before in zip(new, old, strict=True)
-        )
-
-    def _phases(self) -> dict[str, tuple[Callable[[], None], str]]:
-        return {
-            "anchors": (self._drop_anchors, "grouping"),
-            "grouping": (self._grouping_phase, "convolution"),
-            "convolution": (self._convolution_phase, "validation"),
-            "validation": (self.validate, "grouping"),
-        }
-
-    @property
-    def _groups(self) -> bool:
-        return self.network.grouping is not None and self.settings.grouping_steps > 0
-
-    @property
-    def _per_round(self) -> int:
-        """Phases of a round that note their loss."""
-        return 2 if self._groups else 1
-
-    @property
-    def _anchors(self) -> bool:
-        return self.network.grouping is not None and self.settings.anchor_weight > 0
-
-    def _metered(self, phase: str) -> set[str]:
-        parts = self.network.grouping is not None
-        names = {"cng"} if phase == "grouping" else {"cls", "accuracy"}
-        if parts and self.settings.conv_grouping_weight > 0:
-            names.add("cng")
-        return names | ({"anchor"} if self._anchors else set())
-
-    def _drop_anchors(self) -> None:
+    def _prepare(self) -> None:
         """Note where every part of every training image is before anything is trained."""
-        if not self._anchors:
+        if self.settings.anchor_weight == 0:
             return
-        found = predict(
-            self.network,
-            self.still,
+        found, _ = predict(
+            self.model,
+            self.unaugmented,
             margin=self.settings.margin,
             task="Anchoring parts",
             listen=self.listen,
         )
-        assert found.centres is not None
-        self.anchors = found.centres.to(self.device)
+        assert found.places is not None
+        self.anchors = found.places.centres.to(self.device)
 
-    def _grouping_phase(self) -> None:
-        """Convolutions fixed: train the grouping layers on L_cng."""
-        if not self._groups:
-            return
-        assert self.features is not None
-        network, position, total = self.network, self.position, self.settings.grouping_steps
-        network.eval()
-        start = position.round * total + position.done
-        drawn = self.features.phase(start, total - position.done, total)
-        with _only(network, network.grouping):
-            maps = distributed.data_parallel(_Maps(network))
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[Phase]:
+        model, settings, position = self.model, self.settings, self.position
+        if name == GROUPING:
+            model.eval()
+            with _only(model, model.grouping):
+                total = settings.grouping_steps
+                start = position.round * total + position.done
+                yield Phase(
+                    name,
+                    distributed.data_parallel(_Maps(model)),
+                    self.optimisers["adam"],
+                    self.grouping_batches.batches(start, total - position.done),
+                    total,
+                    self._grouping_loss,
+                    "cng",
+                )
+        else:
+            model.train()
+            with _only(model, model.backbone, model.classifiers):
+                yield Phase(
+                    name,
+                    distributed.data_parallel(model),
+                    self.optimiser,
+                    self._epochs(),
+                    self.epochs * len(self.training),
+                    self._convolution_loss,
+                    "cls",
+                )
 
-            def loss_of(piece: Batch) -> Tensor:
-                attention: Tensor = maps(piece.images)
-                loss = grouping_objective(attention, self.settings).total
-                self.meters.add(len(attention), attention, cng=loss)
-                return loss + self._anchored(attention, piece)
+    def _metered(self, phase: str) -> set[str]:
+        names = {"cng"} if phase == GROUPING else {"cls", "accuracy"}
+        if self.settings.conv_grouping_weight > 0:
+            names.add("cng")
+        return names | ({"anchor"} if self.settings.anchor_weight > 0 else set())
 
-            for batch in self._timed("grouping", drawn):
-                self._step("grouping", total, self.optimisers["adam"], maps, batch, loss_of)
-        self._note("cng", *self._end_of_phase("grouping"))
+    def _grouping_loss(self, attention: Tensor, batch: Batch) -> Tensor:
+        """L_cng, and what holds the maps in place."""
+        loss: Tensor = self.grouping_loss(attention)
+        self.meters.add(len(attention), attention, cng=loss)
+        return loss + self._anchored(attention, batch)
 
-    def _convolution_phase(self) -> None:
-        """Grouping layers fixed: train convolutions and classifiers on L_cls and L_cng."""
-        network = self.network
-        network.train()
-        with _only(network, network.backbone, network.classifiers):
-            module = distributed.data_parallel(network)
-            self._epochs(module, lambda piece: self._loss(module, piece))
-        self._note("cls", *self._end_of_phase("convolution"))
-
-    def _loss(self, module: nn.Module, batch: Batch) -> Tensor:
+    def _convolution_loss(self, output: Output, batch: Batch) -> Tensor:
         """L_cls, and what keeps the maps apart and in place meanwhile."""
-        settings = self.settings
-        logits, attention, joint = module(batch.images)
-        loss = classification_loss(logits, batch.labels)
-        right = joint.detach().argmax(dim=1) == batch.labels
+        attention, weight = output.attention, self.settings.conv_grouping_weight
+        loss = part_classification_loss(output.part_logits, batch.labels)
+        right = output.logits.detach().argmax(dim=1) == batch.labels
         self.meters.add(len(batch.labels), attention, cls=loss, accuracy=right.float().mean())
-        if attention is not None and settings.conv_grouping_weight > 0:
-            grouping = grouping_objective(attention, settings).total
+        if weight > 0:
+            grouping: Tensor = self.grouping_loss(attention)
             self.meters.add(len(batch.labels), cng=grouping)
-            loss = loss + settings.conv_grouping_weight * grouping
-        return loss if attention is None else loss + self._anchored(attention, batch)
+            loss = loss + weight * grouping
+        return loss + self._anchored(attention, batch)
 
     def _anchored(self, attention: Tensor, batch: Batch) -> Tensor:
         """What it costs that maps have left their anchors; 0 without anchors."""
         if self.anchors is None:
             return attention.new_zeros(())
         points = frame(self.anchors[batch.samples], batch.frames)
-        loss = anchor_loss(attention, self.network.grid.to_fractions(points))
+        loss = anchor_loss(attention, self.model.grid.to_fractions(points))
         self.meters.add(len(attention), anchor=loss)
         return self.settings.anchor_weight * loss
 
-    def _note(self, loss: str, means: dict[str, float], maps: AttentionFigures | None) -> None:
-        """Remember the mean loss of a phase, and warn once of parts that collapse."""
-        self.position.losses.append(means[loss])
+    def _end_of_phase(self, phase: Phase) -> Metrics:
+        """As `Trainer`, with one warning of parts that collapse."""
+        maps = self.meters.maps(everywhere=True)
         warning = maps and collapse_warning(maps)
         if warning and not self.position.warned:
             self.listen(Notice("warning", warning))
             self.position.warned = True
+        return super()._end_of_phase(phase)
 
-    def summary(self) -> dict[str, Any]:
-        """As `Trainer`, and of the grouping phases what keeping features has brought."""
-        summary = {"rounds": self.position.round, **super().summary()}
-        if self.features is not None and self.steps["grouping"]:
-            summary["grouping"] = self.features.summary(
-                self.seconds["grouping"], self.steps["grouping"]
-            )
-        return summary
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state_dict(self) -> dict[str, Any]:
         """As `Trainer`, and the anchors."""
-        tensors, facts = super().state()
-        if self.anchors is not None:
-            tensors["anchors"] = self.anchors
-        return tensors, facts
+        anchors = {} if self.anchors is None else {"anchors": self.anchors}
+        return super().state_dict() | anchors
 
-    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any], origin: object) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """As `Trainer`, and the anchors."""
-        super().load(tensors, facts, origin)
-        if "anchors" in tensors:
-            self.anchors = tensors["anchors"].to(self.device)
-
-    def _check(self, position: Position) -> None:
-        super()._check(position)
-        assert isinstance(position, Alternated)
-        own = {"convolution": self._per_round - 1, "validation": self._per_round}
-        noted = position.round * self._per_round + own.get(position.phase, 0)
-        if len(position.losses) != noted:
-            raise ValueError(f"{len(position.losses):,} losses of {noted:,} phases")
+        super().load_state_dict(state_dict)
+        if "anchors" in state_dict:
+            self.anchors = state_dict["anchors"].to(self.device)
 
     def _longest(self, phase: str) -> int:
-        if phase == "grouping":
-            return self.settings.grouping_steps if self._groups else 0
-        return super()._longest(phase)
+        return self.settings.grouping_steps if phase == GROUPING else super()._longest(phase)
 
     def _expected(self, position: Position, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
         like = super()._expected(position, saved)
-        parts = self.network.spec.parts
-        if parts and position.done:
+        parts = self.model.parts
+        if position.done:
             figures = shaped(rows(saved, "meters."), 5 * parts + 3, dtype=torch.float64)
             like["meters./attention"] = figures
-        if self._anchors and position.phase != "anchors":
+        if self.settings.anchor_weight > 0 and position.phase:
             like["anchors"] = shaped(len(self.training.dataset.images.samples), parts, 2)
         return like
 
 
 class _Maps(nn.Module):
-    """The network behind the convolutions, as far as L_cng looks."""
+    """The model as far as L_cng looks, its backbone fixed."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, model: PartModel) -> None:
         super().__init__()
-        self.network = network
+        self.model = model
 
-    def forward(self, features: Tensor) -> Tensor:
-        attention = self.network.recognise(features).attention
-        assert attention is not None
-        return attention
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            features = self.model.backbone(images)
+        return self.model.attend(features).attention
 
 
 @contextmanager
-def _only(network: nn.Module, *trained: nn.Module | None) -> Iterator[None]:
+def _only(model: nn.Module, *trained: nn.Module) -> Iterator[None]:
     """Fix everything but these modules while inside."""
-    network.requires_grad_(False)
+    model.requires_grad_(False)
     for module in trained:
-        if module is not None:
-            module.requires_grad_(True)
+        module.requires_grad_(True)
     try:
         yield
     finally:
-        network.requires_grad_(True)
+        model.requires_grad_(True)

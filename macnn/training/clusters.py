@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from macnn.config.training import PretrainSettings
 from macnn.errors import DataError
 from macnn_kernels import cluster_channels
 
@@ -44,7 +43,7 @@ class ChannelGroups:
 
 
 def group_channels(
-    gram: Tensor, dead_share: Tensor, parts: int, settings: PretrainSettings, seed: int
+    gram: Tensor, dead_share: Tensor, parts: int, *, restarts: int, keep: float, seed: int
 ) -> ChannelGroups:
     """Group channels into parts.
 
@@ -52,28 +51,29 @@ def group_channels(
         gram: (C, C) int64, from `peak_gram`.
         dead_share: (C,) share of images in which a channel has no positive response.
         parts: number of groups.
-        settings: restarts, and the share of each cluster to keep; with 1, the paper's, all
-            channels are kept, dead ones too.
+        restarts: of k-means; the best inertia wins.
+        keep: share of the channels of each cluster that form its part; with 1, the paper's, all
+            channels do, dead ones too.
         seed: of the k-means++ draws.
 
     Raises:
         DataError: fewer channels respond than there are parts.
     """
-    everything = settings.keep == 1
+    everything = keep == 1
     used = torch.arange(len(gram), device=gram.device)[(dead_share <= DEAD) | everything]
     if len(used) < parts:
         raise DataError(
             f"only {len(used)} of {len(gram)} channels respond, too few for {parts} parts",
-            hint="lower --parts, or use trained weights",
+            hint="lower `model.parts`, or use trained weights",
         )
     products = gram[used][:, used].contiguous()
-    found = cluster_channels(products, parts, restarts=settings.restarts, seed=seed).labels
+    found = cluster_channels(products, parts, restarts=restarts, seed=seed).labels
     silhouettes = {}
     for count in range(2, min(MOST_GROUPS, len(used)) + 1):
-        tried = cluster_channels(products, count, restarts=settings.restarts, seed=seed).labels
+        tried = cluster_channels(products, count, restarts=restarts, seed=seed).labels
         silhouettes[count] = silhouette(products, tried)
     if not everything:
-        found = trim(products, found, settings.keep)
+        found = trim(products, found, keep)
     labels = torch.full((len(gram),), -1, device=gram.device)
     labels[used] = found
     inertia = distances(products, found).clamp_min(0).gather(1, found.clamp_min(0)[:, None])[:, 0]

@@ -7,24 +7,23 @@ C x C Gram matrix, counts per channel, and the pooled features of about `FIT_IMA
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from macnn import bounds, distributed
-from macnn.config.training import PretrainSettings
-from macnn.data.loaders import Loader
+from macnn.data.loaders import Batch
 from macnn.errors import NonFiniteError
 from macnn.events import Listener, Progress
-from macnn.model import Network
+from macnn.model import PartModel
 from macnn.reading import Document
 from macnn.training.clusters import ChannelGroups, group_channels
-from macnn.training.saved import LARGEST, check_tensors, fitting, rows, shaped, typed
+from macnn.training.saved import LARGEST, check_tensors, rows, shaped, typed
 from macnn_kernels import channel_peaks, peak_gram
 
 FIT_IMAGES = 4096  # pooled features kept for fitting
@@ -69,10 +68,10 @@ class ChannelStatistics:
     batches: int = 0
 
     @classmethod
-    def begin(cls, network: Network) -> "ChannelStatistics":
+    def begin(cls, model: PartModel) -> "ChannelStatistics":
         """Nothing seen yet."""
-        channels = network.map_shape[0]
-        device = next(network.parameters()).device
+        channels = model.map_shape[0]
+        device = next(model.parameters()).device
         return cls(
             gram=torch.zeros(channels, channels, dtype=torch.int64, device=device),
             dead=torch.zeros(channels, dtype=torch.int64, device=device),
@@ -81,30 +80,48 @@ class ChannelStatistics:
             samples=torch.zeros(0, dtype=torch.int64),
         )
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
-        """Tensors and facts to go on from. Every process calls this at the same batch."""
+    @torch.no_grad()
+    def update(self, features: Tensor, samples: Tensor, total: int) -> None:
+        """Take in the features (B, C, H, W) of a batch.
+
+        Args:
+            features: of this process's images.
+            samples: (B,) int64, which images they are.
+            total: images of the batch over all processes.
+        """
+        peaks = channel_peaks(features)
+        peak_gram(peaks, out=self.gram)
+        self.dead += (peaks.value <= 0).sum(dim=0)
+        self.square += features.float().square().sum(dtype=torch.float64)
+        if self.images < FIT_IMAGES:
+            means = features.mean(dim=(2, 3), dtype=torch.float32).cpu()
+            self.pooled = torch.cat((self.pooled, means))
+            self.samples = torch.cat((self.samples, samples))
+        self.images += total
+        self.batches += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """All there is to go on from. Every process calls this at the same batch."""
         return {
             "gram": distributed.all_reduce(self.gram),
             "dead": distributed.all_reduce(self.dead),
             "squares": torch.cat(distributed.all_gather(self.square[None])),
             "pooled": torch.cat(distributed.all_gather(self.pooled)),
             "samples": torch.cat(distributed.all_gather(self.samples)),
-        }, {"images": self.images, "batches": self.batches}
+            "images": self.images,
+            "batches": self.batches,
+        }
 
-    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any], origin: object) -> None:
-        """Go on from a `state`: the first process takes over all that adds up exactly.
-
-        Args:
-            tensors: of the state.
-            facts: of the state.
-            origin: where it is from, for messages.
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a state: the first process takes over all that adds up exactly.
 
         Raises:
-            CheckpointError: it is no state of such a pass; nothing has been changed then.
+            ValueError: it is no state of such a pass; nothing has been changed then.
         """
-        with fitting(origin):
-            seen = typed(Seen, facts, "progress")
-            self._check(tensors, seen)
+        tensors = {name: v for name, v in state_dict.items() if isinstance(v, Tensor)}
+        facts = {name: v for name, v in state_dict.items() if name not in tensors}
+        seen = typed(Seen, facts, "progress")
+        self._check(tensors, seen)
         self.images, self.batches = seen.images, seen.batches
         first, squares = distributed.rank() == 0, tensors["squares"]
         if len(squares) == distributed.world_size():
@@ -144,78 +161,60 @@ class ChannelStatistics:
             raise ValueError(f"it is not of {seen.images:,} images")
 
 
-@torch.no_grad()
-def collect_statistics(
-    network: Network,
-    loader: Loader,
-    statistics: ChannelStatistics,
-    after_batch: Callable[[], None],
-    listen: Listener,
-) -> None:
-    """Read the images that `statistics` has not seen yet; `after_batch` may save it.
-
-    Raises:
-        Stopped: the run was asked to stop; `statistics` can be saved.
-    """
-    network.eval()
-    for batch in loader.epoch(offset=statistics.batches):
-        features = network.backbone(batch.to(statistics.gram.device).images)
-        peaks = channel_peaks(features)
-        peak_gram(peaks, out=statistics.gram)
-        statistics.dead += (peaks.value <= 0).sum(dim=0)
-        statistics.square += features.float().square().sum(dtype=torch.float64)
-        if statistics.images < FIT_IMAGES:
-            means = features.mean(dim=(2, 3), dtype=torch.float32).cpu()
-            statistics.pooled = torch.cat((statistics.pooled, means))
-            statistics.samples = torch.cat((statistics.samples, batch.samples))
-        statistics.images += batch.total
-        statistics.batches += 1
-        listen(Progress("Reading channel peaks", statistics.batches, len(loader)))
-        after_batch()
-
-
 def form_parts(
-    network: Network,
-    loader: Loader,
+    model: PartModel,
+    batches: Iterable[Batch],
     statistics: ChannelStatistics,
-    settings: PretrainSettings,
     *,
+    restarts: int,
+    keep: float,
+    fit_steps: int,
+    fit_lr: float,
     gain: float,
     seed: int,
     listen: Listener,
 ) -> PartDiscovery:
-    """Form the parts and set up the grouping layers of `network` for them, in place.
+    """Form the parts and set up the grouping layers of a model for them, in place.
 
     Args:
-        network: the network; its backbone is left as it is.
-        loader: the training images, shuffled and not augmented.
+        model: the model; its backbone is left as it is.
+        batches: training images, shuffled and not augmented: `SCALE_IMAGES` of them are read.
         statistics: of all of them.
-        settings: restarts and fit.
+        restarts: of k-means.
+        keep: share of each cluster that forms its part; with 1, the paper's, all channels.
+        fit_steps: steps that fit the grouping layers.
+        fit_lr: Adam learning rate of the fit.
         gain: standard deviation the response in front of the squashing is scaled to.
         seed: seed of the clustering and the fit.
         listen: hears of the progress.
 
     Raises:
+        DataError: fewer channels respond than there are parts.
         NonFiniteError: the features, or what they add up to, leave the range of numbers.
     """
-    tensors, _ = statistics.state()
-    dead_share = tensors["dead"].double() / statistics.images
-    groups = group_channels(tensors["gram"], dead_share, network.spec.parts, settings, seed)
-    channels, height, width = network.map_shape
-    mean_square = tensors["squares"].sum() / (statistics.images * channels * height * width)
+    state = statistics.state_dict()
+    dead_share = state["dead"].double() / statistics.images
+    groups = group_channels(
+        state["gram"], dead_share, model.parts, restarts=restarts, keep=keep, seed=seed
+    )
+    channels, height, width = model.map_shape
+    mean_square = state["squares"].sum() / (statistics.images * channels * height * width)
     feature_scale = 1 / mean_square.sqrt().clamp_min(1e-12).item()
-    network.spec = replace(network.spec, feature_scale=feature_scale)
 
-    indicators = F.one_hot(groups.labels + 1, network.spec.parts + 1)[:, 1:].T.float()  # (N, C)
+    indicators = F.one_hot(groups.labels + 1, model.parts + 1)[:, 1:].T.float()  # (N, C)
     # In the order of the data set, whichever process read them.
-    pooled = tensors["pooled"][tensors["samples"].argsort()].to(indicators.device)
+    pooled = state["pooled"][state["samples"].argsort()].to(indicators.device)
     if not (pooled.abs() * feature_scale <= LARGEST_FEATURE).all() or not feature_scale > 0:
         raise _not_finite()
-    weights = _fit(network, pooled, indicators, settings, seed, listen)
-    response_scale = gain / _response_std(network, loader)
+    model.feature_scale.set(feature_scale)
+    inputs = pooled * model.feature_scale.number
+    _fit(model.grouping, inputs, indicators, fit_steps, fit_lr, seed, listen)
+    with torch.no_grad():
+        weights = model.grouping(inputs)
+    response_scale = gain / _response_std(model, batches)
     if not 0 < response_scale < math.inf:
         raise _not_finite()
-    network.spec = replace(network.spec, response_scale=response_scale)
+    model.response_scale.set(response_scale)
     return PartDiscovery(
         images=statistics.images,
         groups=groups,
@@ -226,46 +225,41 @@ def form_parts(
 
 
 def _not_finite() -> NonFiniteError:
-    return NonFiniteError("features are not finite", hint="use other --weights")
+    return NonFiniteError("features are not finite", hint="use other `model.weights`")
 
 
 def _fit(
-    network: Network,
-    pooled: Tensor,
+    grouping: nn.Module,
+    inputs: Tensor,
     indicators: Tensor,
-    settings: PretrainSettings,
+    steps: int,
+    lr: float,
     seed: int,
     listen: Listener,
-) -> Tensor:
-    """Fit the grouping layers to the indicators; returns the weights (n, N, C) they then give."""
-    grouping = network.grouping
-    assert grouping is not None, "part pre-training needs parts"
-    inputs = pooled * network.spec.feature_scale
-    optimiser = torch.optim.Adam(grouping.parameters(), settings.fit_lr)
+) -> None:
+    """Fit the grouping layers, from pooled features (n, C), to the indicators (N, C)."""
+    optimiser = torch.optim.Adam(grouping.parameters(), lr)
     draw = torch.Generator().manual_seed(seed)
-    for step in range(settings.fit_steps):
+    for step in range(steps):
         chosen = torch.randint(len(inputs), (min(64, len(inputs)),), generator=draw)
         weights = grouping(inputs[chosen.to(inputs.device)])
         loss = F.binary_cross_entropy(weights, indicators.expand_as(weights))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if step % 20 == 19 or step + 1 == settings.fit_steps:
+        if step % 20 == 19 or step + 1 == steps:
             figures = {"loss": loss.item()}
-            listen(Progress("Fitting grouping layers", step + 1, settings.fit_steps, figures))
-    with torch.no_grad():
-        fitted: Tensor = grouping(inputs)
-    return fitted
+            listen(Progress("Fitting grouping layers", step + 1, steps, figures))
 
 
 @torch.no_grad()
-def _response_std(network: Network, loader: Loader) -> float:
+def _response_std(model: PartModel, batches: Iterable[Batch]) -> float:
     """Standard deviation over positions of sum_c d_c F_c, averaged over parts and images."""
-    device = next(network.parameters()).device
+    device = next(model.parameters()).device
     summed, images = torch.zeros((), dtype=torch.float64, device=device), 0
-    for batch in loader.epoch():
-        features = network.backbone(batch.to(device).images).float()
-        response = torch.einsum("bnc,bchw->bnhw", network.channel_weights(features), features)
+    for batch in batches:
+        features = model.backbone(batch.to(device).images).float()
+        response = torch.einsum("bnc,bchw->bnhw", model.channel_weights(features), features)
         summed += response.flatten(2).std(dim=2).mean(dim=1).sum(dtype=torch.float64)
         images += batch.total
         if images >= SCALE_IMAGES:

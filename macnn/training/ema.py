@@ -1,44 +1,35 @@
-"""Moving average of the weights (EMA)."""
+"""Exponential moving average of the weights (EMA)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 
-class MovingAverage:
-    """The exponential moving average of everything in a network's state.
+class ExponentialMovingAverage(AveragedModel):
+    """PyTorch's `AveragedModel`, from the first weights on, its decay warmed up.
 
     Early on the decay is smaller, (1 + t) / (10 + t) after t steps, so that the start is forgotten.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network = network
+    n_averaged: Tensor
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model, multi_avg_fn=self._lerp, use_buffers=True)
         self.decay = decay
-        self.weights = {name: value.clone() for name, value in network.state_dict().items()}
+        self.continue_at(0)
+
+    def continue_at(self, step: int) -> None:
+        """Go on after optimiser step `step`."""
+        self.n_averaged.fill_(step + 1)
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the weights after optimiser step `step`."""
+    def _lerp(self, averaged: Sequence[Tensor], current: Sequence[Tensor], _: Tensor | int) -> None:
+        step = int(self.n_averaged)  # it stays on the CPU: reading it waits for no device
         decay = min(self.decay, (1 + step) / (10 + step))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.weights[name].lerp_(value, 1 - decay)
+        for average, value in zip(averaged, current, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, 1 - decay)
             else:
-                self.weights[name].copy_(value)
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Let the network have the averaged weights while inside."""
-        own = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.network.load_state_dict(self.weights)
-        try:
-            yield
-        finally:
-            self.network.load_state_dict(own)
-
-    def load(self, weights: dict[str, Tensor]) -> None:
-        """Continue from saved averages."""
-        for name, value in weights.items():
-            self.weights[name].copy_(value)
+                average.copy_(value)

@@ -1,35 +1,51 @@
 """The two objectives that training alternates between (docs/paper.md, Losses)."""
 
-from typing import NamedTuple
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from macnn.config.training import TrainSettings
+from macnn import defaults
+from macnn.errors import UsageError
 from macnn_kernels import grouping_loss
 
 
-class GroupingObjective(NamedTuple):
-    """L_cng and its two terms, each a scalar: summed over parts, averaged over images."""
+class GroupingLoss(nn.Module):
+    """L_cng = sum_i w Dis(M_i) + lambda Div(M_i), averaged over images.
 
-    total: Tensor
-    distance: Tensor
-    diversity: Tensor
-
-
-def grouping_objective(attention: Tensor, settings: TrainSettings) -> GroupingObjective:
-    """L_cng = sum_i w Dis(M_i) + lambda Div(M_i) of attention maps (B, N, H, W).
-
-    `Dis` is in squared cells, or with `distance_unit` = "map" as a fraction of the squared longer
-    side of the map, so that the two terms are of one size on every map.
+    `forward` takes attention maps (B, N, H, W), each summing to 1, and gives a scalar. Dis keeps
+    every map compact, Div keeps the maps apart (docs/paper.md, Losses).
     """
-    loss = grouping_loss(attention, margin=settings.margin)
-    unit = max(attention.shape[-2:]) if settings.distance_unit == "map" else 1
-    distance = loss.distance.sum(dim=1).mean() / unit**2
-    diversity = loss.diversity.sum(dim=1).mean()
-    total = settings.distance_weight * distance + settings.diversity_weight * diversity
-    return GroupingObjective(total, distance, diversity)
+
+    def __init__(
+        self,
+        margin: float = defaults.MARGIN,
+        diversity: float = defaults.DIVERSITY_WEIGHT,
+        distance: float = defaults.DISTANCE_WEIGHT,
+        unit: defaults.DistanceUnit = defaults.DISTANCE_UNIT,
+    ) -> None:
+        """Choose the weights.
+
+        Args:
+            margin: of Div.
+            diversity: lambda, the weight of Div.
+            distance: w, the weight of Dis.
+            unit: of length in Dis: "cell", or "map", the longer side of the map, so that the two
+                terms are of one size on every map.
+        """
+        super().__init__()
+        self.margin, self.diversity, self.distance, self.unit = margin, diversity, distance, unit
+
+    def forward(self, attention: Tensor) -> Tensor:
+        """The loss of maps."""
+        distance, diversity = self.terms(attention)
+        return self.distance * distance + self.diversity * diversity
+
+    def terms(self, attention: Tensor) -> tuple[Tensor, Tensor]:
+        """Dis and Div of maps before they are weighed: scalars, summed over parts."""
+        loss = grouping_loss(attention, margin=self.margin)
+        unit = max(attention.shape[-2:]) if self.unit == "map" else 1
+        distance = loss.distance.sum(dim=1).mean() / unit**2
+        return distance, loss.diversity.sum(dim=1).mean()
 
 
 def anchor_loss(attention: Tensor, anchors: Tensor) -> Tensor:
@@ -54,7 +70,24 @@ def anchor_loss(attention: Tensor, anchors: Tensor) -> Tensor:
     return (squared * inside).mean() / max(height, width) ** 2
 
 
-def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """L_cls: cross-entropy of logits (B, N, classes), summed over parts, averaged over images."""
-    parts = logits.shape[1]
-    return F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(parts)) * parts
+def part_classification_loss(part_logits: Tensor, labels: Tensor) -> Tensor:
+    """L_cls: cross-entropy of every part, summed over parts, averaged over images.
+
+    Args:
+        part_logits: (B, N, K).
+        labels: (B,) int64 in [0, K).
+
+    Raises:
+        UsageError: a `ValueError`; shapes that do not match, or, where looking does not wait for a
+            device, a label out of range.
+    """
+    parts, classes = part_logits.shape[1:]
+    if labels.shape != part_logits.shape[:1] or labels.dtype != torch.int64:
+        raise UsageError(
+            f"`labels`: {labels.dtype} of shape {tuple(labels.shape)}, expected torch.int64 of "
+            f"shape ({len(part_logits)},)"
+        )
+    if labels.device.type == "cpu" and not ((labels >= 0) & (labels < classes)).all():
+        found = f"{int(labels.min())} to {int(labels.max())}"
+        raise UsageError(f"`labels`: {found}, expected 0 to {classes - 1} for {classes} classes")
+    return F.cross_entropy(part_logits.flatten(0, 1), labels.repeat_interleave(parts)) * parts

@@ -1,7 +1,7 @@
 """The gate for saved states of training, which others may have written.
 
-A `load` checks all of a state before it changes anything, and raises ValueError where it is none;
-`fitting` turns that into one line for the user.
+A `load_state_dict` checks all of a state before it changes anything, and raises ValueError where it
+is none; `fitting` turns that into one line for the user.
 """
 
 import json

@@ -4,7 +4,7 @@ Whether a loss or gradient is finite is decided on the device: from the first ba
 change nothing, and the host learns of it when it next asks. So no step waits for the device.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import torch
@@ -14,69 +14,75 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from macnn import distributed
-from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch
-from macnn.data.samples import ImageSet
 from macnn.errors import NonFiniteError
 
 
 class TrainStep:
-    """Takes optimiser steps on one device."""
+    """Takes optimiser steps on one device.
+
+    for micro_batch in train_step.micro_batches(step, batch, module):
+        train_step.backward(loss(module(micro_batch.images)), micro_batch)
+    train_step.update(optimiser)
+    """
 
     def __init__(
-        self, settings: TrainSettings, images: ImageSet, device: torch.device, *, scale_loss: bool
+        self,
+        device: torch.device,
+        *,
+        grad_accum_steps: int,
+        clip_grad_norm: float,
+        scale_loss: bool,
+        describe: Callable[[Tensor], str],
     ) -> None:
         """Nothing has been stepped yet.
 
         Args:
-            settings: clipping and accumulation.
-            images: what samples are named from in messages.
-            device: of the network.
+            device: of the model.
+            grad_accum_steps: micro-batches per optimiser step.
+            clip_grad_norm: largest norm of the gradient, beyond it is scaled down; 0 is off.
             scale_loss: whether gradients are in fp16, whose range needs it.
+            describe: what samples (B,) are called in a message.
         """
-        self.settings = settings
-        self.images = images
+        self.grad_accum_steps, self.clip_grad_norm = grad_accum_steps, clip_grad_norm
+        self.describe = describe
         self.scaler = torch.amp.GradScaler(device.type, enabled=scale_loss)
+        self.step = 0  # the one that is being taken
         self.faulty = torch.zeros((), device=device)  # number of the first bad step, or 0
+        self.fault = self.faulty > 0  # whether a loss of this step is bad
         self.recent: list[tuple[int, Tensor, Tensor]] = []  # step, samples, bad loss; unchecked yet
 
-    def step(
-        self,
-        number: int,
-        optimiser: Optimizer,
-        module: nn.Module,
-        batch: Batch,
-        loss_of: Callable[[Batch], Tensor],
-    ) -> None:
-        """Take step `number`.
+    def micro_batches(self, step: int, batch: Batch, module: nn.Module) -> Iterator[Batch]:
+        """Begin step number `step`, on this process's share of a batch, piece by piece.
 
-        Args:
-            number: of the step, for messages.
-            optimiser: a fused one, which can skip a step on the device.
-            module: what `loss_of` runs, maybe wrapped by `distributed.data_parallel`.
-            batch: this process's share of the batch.
-            loss_of: mean loss of the images it is given, a scalar.
+        A module of `distributed.data_parallel` averages gradients after the last piece only.
         """
-        optimiser.zero_grad()
-        pieces = batch.split(self.settings.grad_accum_steps)
-        fault = torch.zeros((), dtype=torch.bool, device=self.faulty.device)
+        self.step = step
+        self.fault = torch.zeros_like(self.fault)
+        pieces = batch.split(self.grad_accum_steps)
         for left, piece in zip(reversed(range(len(pieces))), pieces, strict=True):
             more = left and isinstance(module, DistributedDataParallel)
             with module.no_sync() if more else nullcontext():  # type: ignore[operator]
-                loss = loss_of(piece)
-                share = len(piece.labels) * distributed.world_size() / batch.total
-                self.scaler.scale(loss * share).backward()
-            fault = fault | ~loss.detach().isfinite()
+                yield piece
+        self.recent.append((step, batch.samples, self.fault))
+
+    def backward(self, loss: Tensor, micro_batch: Batch) -> None:
+        """Add the gradients of the mean loss of a micro-batch, a scalar."""
+        share = len(micro_batch.labels) * distributed.world_size() / micro_batch.total
+        self.scaler.scale(loss * share).backward()
+        self.fault = self.fault | ~loss.detach().isfinite()
+
+    def update(self, optimiser: Optimizer) -> None:
+        """Take the step with a fused optimiser, which can skip it on the device."""
         self.scaler.unscale_(optimiser)
         trained = [p for group in optimiser.param_groups for p in group["params"]]
         norm = get_total_norm([p.grad for p in trained if p.grad is not None])
-        if self.settings.clip_grad_norm:
-            clip_grads_with_norm_(trained, self.settings.clip_grad_norm, norm)
-        self.recent.append((number, batch.samples, fault))
-        unscaled = not self.scaler.is_enabled()
+        if self.clip_grad_norm:
+            clip_grads_with_norm_(trained, self.clip_grad_norm, norm)
+        fault, unscaled = self.fault, not self.scaler.is_enabled()
         if unscaled:  # else a gradient out of range is met by a smaller scale
             fault = fault | ~norm.isfinite()
-        self.faulty = torch.where(fault & (self.faulty == 0), number, self.faulty)
+        self.faulty = torch.where(fault & (self.faulty == 0), self.step, self.faulty)
         distributed.all_reduce_max(self.faulty)
         if unscaled:
             optimiser.found_inf = (self.faulty > 0).float()  # type: ignore[attr-defined]
@@ -92,16 +98,16 @@ class TrainStep:
         """
         if number := int(self.faulty.item()):
             at, samples, bad_loss = next(r for r in self.recent if r[0] == number)
-            names = ", ".join(str(self.images.samples[i].path) for i in samples.tolist())
+            names = self.describe(samples)
             if distributed.world_size() > 1 and not bad_loss.item():
                 names = "images of another process, which names them"
             raise NonFiniteError(
                 f"loss or gradient not finite at step {at}, on {names}",
-                hint="lower --lr or --grouping-lr",
+                hint="lower `train.lr` or `train.grouping_lr`",
             )
         if self.scaler.is_enabled() and self.scaler.get_scale() < 1:
             raise NonFiniteError(
                 f"gradients leave the range of fp16 at step {self.recent[-1][0]}",
-                hint="use --precision bf16",
+                hint="set `run.precision` to bf16",
             )
         self.recent.clear()

@@ -1,16 +1,17 @@
 """What every training shares: rounds of phases, steps over epochs, and a state to go on from.
 
 What comes next depends on the position and the tensors alone: batches, augmentation, random numbers
-and rates are functions of the position. So a run continues from any step as if never stopped.
+and learning rates are functions of the position. So a run continues from any step as if never
+stopped.
 """
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 from pydantic import ConfigDict, Field
@@ -20,30 +21,24 @@ from torch.optim import SGD, Optimizer
 from macnn import bounds, distributed
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader, mix
-from macnn.evaluation.attention_metrics import AttentionFigures
 from macnn.events import Listener, Metrics, Progress
-from macnn.model import Model
-from macnn.model.backbones import Backbone
+from macnn.model import Backbone, Model
 from macnn.reading import Document
 from macnn.text import shown
-from macnn.training.ema import MovingAverage
+from macnn.training.ema import ExponentialMovingAverage
 from macnn.training.meters import Meters
-from macnn.training.optimisers import (
-    expected_tensors,
-    load_optimiser,
-    optimiser_tensors,
-    set_rates,
-)
-from macnn.training.saved import check_tensors, fitting, rows, shaped, typed
+from macnn.training.optimisers import expected_state, load_optimiser, optimiser_state, set_lr
+from macnn.training.saved import check_tensors, rows, shaped, typed
 from macnn.training.train_step import TrainStep
 
 REPORT_EVERY = 5  # steps; reporting waits for the device
+VALIDATION = "validation"
 Count = Annotated[int, Field(ge=0, le=bounds.COUNT)]
 
 
 @dataclass
 class Position:
-    """How far training has come."""
+    """How far training has come; the phase is "" before the first one."""
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -51,6 +46,8 @@ class Position:
     phase: str = ""
     done: Count = 0  # steps of this phase
     step: Count = 0  # optimiser steps in all
+    # mean loss of each phase, newest last
+    losses: Annotated[list[float], Field(max_length=bounds.COUNT)] = field(default_factory=list)
 
 
 class LossScale(Document):
@@ -60,18 +57,60 @@ class LossScale(Document):
     growth_tracker: int = Field(alias="_growth_tracker", ge=0, lt=2**31)
 
 
-class Trainer(ABC):
-    """Trains a network in rounds that end with a validation.
+@dataclass(frozen=True)
+class Step:
+    """An optimiser step was taken: everything may be saved."""
 
-    `after_step` is called after every optimiser step, when everything may be saved; `validate`
-    in every validation phase. `learning` is the phase that goes through the images in epochs.
+    number: int
+
+
+@dataclass(frozen=True)
+class PhaseEnd:
+    """A phase is done; these are its metrics."""
+
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class RoundEnd:
+    """A round is done: the time to save and to validate."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What is trained now, on what, and by which loss.
+
+    name: of the phase. module: what answers a batch of images, maybe `distributed.data_parallel`.
+    optimiser: a fused one. batches: those still to come. total: steps of the whole phase.
+    loss: from the module's answer and the batch to a scalar, its mean over the images. objective:
+    name of the mean that is watched for convergence.
     """
 
-    learning: str
+    name: str
+    module: nn.Module
+    optimiser: Optimizer
+    batches: Iterator[Batch]
+    total: int
+    loss: Callable[[Any, Batch], Tensor]
+    objective: str
+
+
+class Trainer(ABC):
+    """Trains a model in rounds of phases, each round ending with `RoundEnd`.
+
+        for reached in trainer.steps():
+            ...  # a Step: save? a PhaseEnd: log its metrics. a RoundEnd: save, validate.
+
+    `phases` are those of a round, in order; the last one goes through the images in epochs.
+    """
+
+    phases: tuple[str, ...]
 
     def __init__(
         self,
-        network: Model,
+        model: Model,
         training: Loader,
         settings: TrainSettings,
         listen: Listener,
@@ -80,201 +119,203 @@ class Trainer(ABC):
         rounds: int,
         epochs: int,
         optimiser: SGD,
-        after_step: Callable[[], None],
-        validate: Callable[[], None],
     ) -> None:
         """Nothing is trained yet.
 
         Args:
-            network: to train, in place.
+            model: to train, in place.
             training: training images, shuffled and augmented.
             settings: of the training.
-            listen: hears of progress and metrics.
+            listen: hears of progress and of parts that collapse.
             position: the beginning.
             rounds: how many at most.
             epochs: over the images in each of them.
             optimiser: of these epochs; subclasses add others to `optimisers`.
-            after_step: see above.
-            validate: see above.
         """
-        self.network, self.training = network, training
+        self.model, self.training = model, training
         self.settings, self.listen = settings, listen
-        self.after_step, self.validate = after_step, validate
         self.position, self.rounds, self.epochs = position, rounds, epochs
-        self.device = next(network.parameters()).device
-        self.meters = Meters(settings.margin)
-        self.average = MovingAverage(network, settings.ema) if settings.ema else None
-        backbones = [module for module in network.modules() if isinstance(module, Backbone)]
+        self.device = next(model.parameters()).device
+        self.meters = Meters(settings.margin, self.device)
+        self.average = ExponentialMovingAverage(model, settings.ema) if settings.ema else None
+        backbones = [module for module in model.modules() if isinstance(module, Backbone)]
         self.train_step = TrainStep(
-            settings,
-            training.dataset.images,
             self.device,
+            grad_accum_steps=settings.grad_accum_steps,
+            clip_grad_norm=settings.clip_grad_norm,
             scale_loss=any(b.compute_dtype == torch.float16 for b in backbones),
+            describe=training.describe,
         )
         self.optimiser = optimiser
         self.optimisers: dict[str, Optimizer] = {"sgd": optimiser}
         self.seconds: dict[str, float] = defaultdict(float)  # by phase, in this process
-        self.steps: dict[str, int] = defaultdict(int)
+        self.steps_taken: dict[str, int] = defaultdict(int)
 
     @property
     def finished(self) -> bool:
-        """Whether all rounds are done."""
-        return self.position.round >= self.rounds
+        """Whether all rounds are done, or no loss changes any more."""
+        position, tolerance, count = self.position, self.settings.tolerance, len(self.phases)
+        if position.round >= self.rounds:
+            return True
+        if tolerance == 0 or position.round < 2 or position.phase != self.phases[0]:
+            return False
+        new, old = position.losses[-count:], position.losses[-2 * count : -count]
+        return all(
+            abs(now - before) <= tolerance * abs(before)
+            for now, before in zip(new, old, strict=True)
+        )
 
-    def run(self) -> None:
+    @property
+    def averaged_model(self) -> Model:
+        """The model that is evaluated and saved: its moving average, if there is one."""
+        return self.model if self.average is None else cast("Model", self.average.module)
+
+    def steps(self) -> Iterator[Step | PhaseEnd | RoundEnd]:
         """Train until finished, from wherever the position is.
 
         Raises:
             NonFiniteError: a loss or gradient was not finite; no later step has been taken.
             Stopped: the run was asked to stop; everything can be saved.
         """
-        phases = self._phases()
+        position = self.position
+        if not position.phase:
+            self._prepare()
+            position.phase = self.phases[0]
         while not self.finished:
-            phase, following = phases[self.position.phase]
-            phase()
-            if self.position.phase == "validation":
-                self.position.round += 1
-            self.position.phase, self.position.done = following, 0
+            if position.phase == VALIDATION:
+                yield RoundEnd(position.round + 1)
+                position.round += 1
+            else:
+                with self._phase(position.phase) as phase:
+                    for batch in self._timed(phase):
+                        self._before_step(phase)
+                        phase.optimiser.zero_grad()
+                        here = batch.to(self.device)
+                        for part in self.train_step.micro_batches(
+                            position.step + 1, here, phase.module
+                        ):
+                            loss = phase.loss(phase.module(part.images), part)
+                            self.train_step.backward(loss, part)
+                        self.train_step.update(phase.optimiser)
+                        self._after_step(phase)
+                        yield Step(position.step)
+                yield PhaseEnd(self._end_of_phase(phase))
+            position.phase, position.done = self._following(position.phase), 0
+
+    def _prepare(self) -> None:  # noqa: B027  most trainings have nothing to prepare
+        """Do what there is to do before the first phase."""
+
+    def _following(self, phase: str) -> str:
+        order = (*self.phases, VALIDATION)
+        return order[(order.index(phase) + 1) % len(order)]
 
     @abstractmethod
-    def _phases(self) -> dict[str, tuple[Callable[[], None], str]]:
-        """What is done in each phase, and the phase that follows; "validation" ends a round."""
+    def _phase(self, name: str) -> AbstractContextManager[Phase]:
+        """What is trained in a phase, from wherever the position is; inside, it can be."""
 
     @abstractmethod
     def _metered(self, phase: str) -> set[str]:
         """Names of the means that a phase reports."""
 
-    def _epochs(self, module: nn.Module, loss_of: Callable[[Batch], Tensor]) -> None:
-        """The epochs of this round, from wherever the position is."""
-        position, loader = self.position, self.training
-        per_epoch = len(loader)
-        total = self.epochs * per_epoch
-        while position.done < total:
+    def _epochs(self) -> Iterator[Batch]:
+        """The batches of this round's epochs, from wherever the position is."""
+        position, per_epoch = self.position, len(self.training)
+        while position.done < self.epochs * per_epoch:
             epoch = position.round * self.epochs + position.done // per_epoch
-            batches = loader.epoch(epoch, position.done % per_epoch)
-            for batch in self._timed(self.learning, batches):
-                behind = position.round * total + position.done
-                set_rates(self.optimiser, behind / (self.rounds * total), self.settings)
-                there = batch.to(self.device)
-                self._step(self.learning, total, self.optimiser, module, there, loss_of)
-        # Batch norms have seen different images in every process.
-        distributed.broadcast(self.network.buffers())
-        if self.average is not None:
-            distributed.broadcast(self.average.weights.values())
+            yield from self.training.epoch(epoch, position.done % per_epoch)
 
-    def _step(
-        self,
-        phase: str,
-        total: int,
-        optimiser: Optimizer,
-        module: nn.Module,
-        batch: Batch,
-        loss_of: Callable[[Batch], Tensor],
-    ) -> None:
-        """Take one step, and say so."""
-        position = self.position
-        # Random layers draw by step and process, whatever happened before.
+    def _timed(self, phase: Phase) -> Iterator[Batch]:
+        """The batches of a phase; the time they and the work on them take is added up."""
+        began = perf_counter()
+        for batch in phase.batches:
+            yield batch
+            now = perf_counter()
+            self.seconds[phase.name] += now - began
+            self.steps_taken[phase.name] += 1
+            began = now
+
+    def _before_step(self, phase: Phase) -> None:
+        """Set learning rates and random numbers by the position, whatever happened before."""
+        position, settings = self.position, self.settings
+        if phase.name == self.phases[-1]:
+            behind = position.round * phase.total + position.done
+            done = behind / (self.rounds * phase.total)
+            set_lr(self.optimiser, done, schedule=settings.schedule, warmup=settings.warmup)
         torch.manual_seed(mix(self.training.dataset.seed, position.step, distributed.rank()))
-        self.train_step.step(position.step + 1, optimiser, module, batch, loss_of)
+
+    def _after_step(self, phase: Phase) -> None:
+        """Count the step, average the weights, and report now and then."""
+        position = self.position
         position.step += 1
         position.done += 1
         if self.average is not None:
-            self.average.update(position.step)
-        if position.done % REPORT_EVERY == 0 or position.done == total:
+            self.average.update_parameters(self.model)
+        if position.done % REPORT_EVERY == 0 or position.done == phase.total:
             self.train_step.check()
-            self._progress(phase, total)
-        self.after_step()
+            task = f"Round {position.round + 1}/{self.rounds}, {phase.name} phase"
+            self.listen(Progress(task, position.done, phase.total, self.meters.summary()))
 
-    def _timed(self, phase: str, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches; the time they and the work on them take is added up."""
-        began = perf_counter()
-        for batch in batches:
-            yield batch
-            now = perf_counter()
-            self.seconds[phase] += now - began
-            self.steps[phase] += 1
-            began = now
-
-    def _progress(self, phase: str, total: int) -> None:
-        figures = self.meters.means(everywhere=False)
-        maps = self.meters.maps(everywhere=False)
-        if maps is not None and maps.peak_distance is not None:
-            figures |= {"peaks apart": maps.peak_distance}
-        if maps is not None:
-            figures |= {"div": sum(maps.diversity) / len(maps.diversity)}
-        task = f"Round {self.position.round + 1}/{self.rounds}, {phase} phase"
-        self.listen(Progress(task, self.position.done, total, figures))
-
-    def _end_of_phase(self, phase: str) -> tuple[dict[str, float], AttentionFigures | None]:
-        """Record the means of a phase, and return them and the figures of its maps."""
+    def _end_of_phase(self, phase: Phase) -> Metrics:
+        """The metrics of a phase, over all processes; the next one starts anew."""
+        if phase.name == self.phases[-1]:
+            # Batch norms have seen different images in every process.
+            distributed.broadcast(self.model.buffers())
+            if self.average is not None:
+                distributed.broadcast(self.average.module.state_dict().values())
         means, maps = self.meters.means(everywhere=True), self.meters.maps(everywhere=True)
         values = {"round": self.position.round + 1, **means, **(maps.values() if maps else {})}
-        self.listen(Metrics(phase, self.position.step, values))
-        self.meters = Meters(self.settings.margin)
-        return means, maps
+        self.position.losses.append(means[phase.objective])
+        self.meters = Meters(self.settings.margin, self.device)
+        return Metrics(phase.name, self.position.step, values)
 
     def summary(self) -> dict[str, Any]:
         """How far training came, and what its epochs took in this process, in seconds."""
-        took, steps = self.seconds[self.learning], self.steps[self.learning]
+        took, steps = self.seconds[self.phases[-1]], self.steps_taken[self.phases[-1]]
         return {
+            "rounds": self.position.round,
             "steps": self.position.step,
             "epochs": self.position.round * self.epochs,
             "seconds_per_epoch": took / steps * len(self.training) if steps else None,
             "data_wait_share": self.training.waited / took if steps else None,
         }
 
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Let the network have the weights that count: the averaged ones, if there are any."""
-        if self.average is None:
-            yield
-            return
-        with self.average.applied():
-            yield
+    def state_dict(self) -> dict[str, Any]:
+        """All that decides what follows, beside the weights of `averaged_model`.
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and facts that decide all that follows, beside the weights that count.
-
-        Every process calls this at the same step; what it gives is the same in all of them.
+        Tensors have dotted names; what else there is can be written as JSON. Every process calls
+        this at the same step; what it gives is the same in all of them.
         """
         self.train_step.check()
-        tensors = {f"meters.{k}": v for k, v in self.meters.tensors().items()}
+        state: dict[str, Any] = {f"meters.{k}": v for k, v in self.meters.state_dict().items()}
         for name, optimiser in self.optimisers.items():
-            tensors |= {f"{name}.{k}": v for k, v in optimiser_tensors(optimiser).items()}
+            state |= {f"{name}.{k}": v for k, v in optimiser_state(optimiser).items()}
         if self.average is not None:
-            # Cloned, for the average takes the place of the weights when these are saved.
-            weights = self.network.state_dict()
-            tensors |= {f"raw.{name}": value.clone() for name, value in weights.items()}
-        return tensors, {
-            "position": asdict(self.position),
-            "scaler": self.train_step.scaler.state_dict(),
-        }
+            state |= {f"raw.{name}": value for name, value in self.model.state_dict().items()}
+        state["position"] = asdict(self.position)
+        state["scaler"] = self.train_step.scaler.state_dict()
+        return state
 
-    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any], origin: object) -> None:
-        """Continue from a `state`; the network holds the weights that count.
-
-        Args:
-            tensors: of the state.
-            facts: of the state.
-            origin: where it is from, for messages.
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`; the model holds the weights of `averaged_model`.
 
         Raises:
-            CheckpointError: it is no state of this training; nothing has been changed then.
+            ValueError: it is no state of this training; nothing has been changed then.
         """
-        with fitting(origin):
-            position = typed(type(self.position), facts.get("position"), "position")
-            self._check(position)
-            check_tensors(self._expected(position, tensors), tensors)
-            scaler, scale = self.train_step.scaler, None
-            if scaler.is_enabled():
-                scale = typed(LossScale, facts.get("scaler"), "scaler").model_dump(by_alias=True)
-            self.meters.load(_named(tensors, "meters"), self.device)
+        tensors = {name: v for name, v in state_dict.items() if isinstance(v, Tensor)}
+        position = typed(type(self.position), state_dict.get("position"), "position")
+        self._check(position)
+        check_tensors(self._expected(position, tensors), tensors)
+        scaler, scale = self.train_step.scaler, None
+        if scaler.is_enabled():
+            scale = typed(LossScale, state_dict.get("scaler"), "scaler").model_dump(by_alias=True)
+        self.meters.load_state_dict(_named(tensors, "meters"))
         self.position = position
         if scale is not None:
             scaler.load_state_dict(scaler.state_dict() | scale)
         if self.average is not None:
-            self.average.load(self.network.state_dict())
-            self.network.load_state_dict(_named(tensors, "raw"))
+            self.average.module.load_state_dict(self.model.state_dict())
+            self.average.continue_at(position.step)
+            self.model.load_state_dict(_named(tensors, "raw"))
         for name, optimiser in self.optimisers.items():
             load_optimiser(optimiser, _named(tensors, name))
 
@@ -284,7 +325,8 @@ class Trainer(ABC):
         Raises:
             ValueError: it does not.
         """
-        if position.phase not in self._phases():
+        order = ("", *self.phases, VALIDATION)
+        if position.phase not in order:
             raise ValueError(f"there is no phase '{shown(position.phase, 100)}'")
         longest = self._longest(position.phase)
         if position.round > self.rounds or position.done > longest:
@@ -292,10 +334,13 @@ class Trainer(ABC):
                 f"step {position.done:,} of {longest:,} in round {position.round:,} of "
                 f"{self.rounds:,}"
             )
+        ended = max(order.index(position.phase) - 1, 0) + position.round * len(self.phases)
+        if len(position.losses) != ended:
+            raise ValueError(f"{len(position.losses):,} losses of {ended:,} phases")
 
     def _longest(self, phase: str) -> int:
         """Steps of a phase at most: epochs differ by one with the number of processes."""
-        return self.epochs * (len(self.training) + 1) if phase == self.learning else 0
+        return self.epochs * (len(self.training) + 1) if phase == self.phases[-1] else 0
 
     def _expected(self, position: Position, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of the names, shapes and types that a state at this position has.
@@ -310,10 +355,10 @@ class Trainer(ABC):
             like |= {f"meters.{name}": shaped(count, 2, dtype=torch.float64) for name in names}
         for name, optimiser in self.optimisers.items():
             if _named(saved, name):
-                own = expected_tensors(optimiser)
+                own = expected_state(optimiser)
                 like |= {f"{name}.{key}": value for key, value in own.items()}
         if self.average is not None:
-            like |= {f"raw.{key}": value for key, value in self.network.state_dict().items()}
+            like |= {f"raw.{key}": value for key, value in self.model.state_dict().items()}
         return like
 
 

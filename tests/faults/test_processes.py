@@ -81,7 +81,7 @@ def torchrun(*arguments):
 def test_a_run_whose_process_is_killed_and_restarted_ends_with_the_same_bytes(
     command_line, content, tmp_path, monkeypatch
 ):
-    line = ("--save-every", 1, "--quiet", "--process-timeout", 30)
+    line = ("--save-every", 1, "--quiet", "--set", "run.process_timeout=30")
     whole = torchrun("macnn_cli", *command_line(tmp_path / "whole", *line))
     assert whole.returncode == 0, whole.stderr
     # The second process dies once, without a word, after its tenth step.

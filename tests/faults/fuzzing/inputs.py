@@ -269,7 +269,7 @@ def photographs(draw, home):
     file.write_bytes(content)
     if draw_from < 0.85:
         return what, on_data(draw, "birds")
-    skipped = draw.choice(((), ("--skip-bad-images", 0.5)))
+    skipped = draw.choice(((), ("--set", "data.skip_bad_images=0.5")))
     return what, ("eval", "--checkpoint", "trained", *DATA, *skipped)
 
 

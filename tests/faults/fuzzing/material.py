@@ -15,8 +15,8 @@ from watched import bounded
 from macnn_cli import main
 
 DATA = ("--data", "birds", "--threads", 1, "-q")
-SHORT = (*DATA, "--img-size", 32, "--batch-size", 4, "--validation", 0)
-KEEP = ("--keep-checkpoints", 1)
+SHORT = (*DATA, "--img-size", 32, "--batch-size", 4, "--set", "data.validation=0")
+KEEP = ("--set", "run.keep_checkpoints=1")
 TRAIN = (*SHORT, "--rounds", 2, "--epochs", 1, "--grouping-steps", 1)
 
 
@@ -31,7 +31,7 @@ def make(folder):
 
     here("data", "synth", "--output", "birds", "--images-per-class", 2, "--size", 40, "-q")
     _keep_classes(Path("birds"), 4)
-    hidden = ("--hidden", 8, "--restarts", 2, "--fit-steps", 2)
+    hidden = ("--set", "model.hidden=8", "--restarts", 2, "--fit-steps", 2)
     here("pretrain-parts", *SHORT, *hidden, "--parts", 2, "--output", "parts")
     start = ("train", "--init", "parts", *TRAIN)
     here(*start, "--save-every", 1, *KEEP, "--output", "stopped", code=75, stop=3)

@@ -1,0 +1,109 @@
+"""Trainings of one phase, epochs of cross-entropy: the baseline, and the streams of a part CNN."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from macnn import distributed
+from macnn.config.training import TrainSettings
+from macnn.data.loaders import Batch, Loader
+from macnn.events import Listener
+from macnn.model import PartCNN, PartCNNOutput, PooledClassifier, PooledOutput
+from macnn.training.losses import part_classification_loss
+from macnn.training.optimisers import feature_optimiser
+from macnn.training.trainer import Phase, Position, Trainer
+
+
+class EpochTraining(Trainer):
+    """Trains a model over epochs, all of it at once; subclasses say by which loss."""
+
+    objective: str
+
+    def __init__(
+        self,
+        model: PooledClassifier | PartCNN,
+        training: Loader,
+        settings: TrainSettings,
+        listen: Listener,
+        *,
+        rounds: int,
+        epochs: int,
+    ) -> None:
+        """Nothing is trained yet; arguments as those of `Trainer`."""
+        super().__init__(
+            model,
+            training,
+            settings,
+            listen,
+            position=Position(),
+            rounds=rounds,
+            epochs=epochs,
+            optimiser=feature_optimiser(
+                model,
+                settings.lr,
+                backbone_lr_scale=settings.backbone_lr_scale,
+                layer_lr_scales=settings.layer_lr_scales,
+                momentum=settings.momentum,
+                weight_decay=settings.weight_decay,
+            ),
+        )
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[Phase]:
+        self.model.train()
+        yield Phase(
+            name,
+            distributed.data_parallel(self.model),
+            self.optimiser,
+            self._epochs(),
+            self.epochs * len(self.training),
+            self._loss,
+            self.objective,
+        )
+
+    def _loss(self, output: Any, batch: Batch) -> Tensor:
+        raise NotImplementedError
+
+
+class PooledTraining(EpochTraining):
+    """Trains the global-average-pool baseline, with the epochs of an alternation."""
+
+    model: PooledClassifier
+    phases = ("convolution",)  # as MA-CNN's, to be compared with
+    objective = "cls"
+
+    def _metered(self, phase: str) -> set[str]:
+        return {"cls", "accuracy"}
+
+    def _loss(self, output: PooledOutput, batch: Batch) -> Tensor:
+        loss = part_classification_loss(output.classifier_logits, batch.labels)
+        right = output.logits.detach().argmax(dim=1) == batch.labels
+        self.meters.add(len(batch.labels), cls=loss, accuracy=right.float().mean())
+        return loss
+
+
+class StreamTraining(EpochTraining):
+    """Trains the streams of a part CNN alone and jointly at once; the locator stays as it is."""
+
+    model: PartCNN
+    phases = ("streams",)
+    objective = "joint"
+
+    def _metered(self, phase: str) -> set[str]:
+        return {"streams", "joint", "accuracy"}
+
+    def _loss(self, output: PartCNNOutput, batch: Batch) -> Tensor:
+        """Cross-entropy of the joint classifier, and of every stream alone.
+
+        The latter keeps every stream worth asking: a stream that only complements the others
+        learns little once they are right.
+        """
+        alone = part_classification_loss(output.stream_logits, batch.labels)
+        together = part_classification_loss(output.logits.unsqueeze(1), batch.labels)
+        right = output.logits.detach().argmax(dim=1) == batch.labels
+        self.meters.add(
+            len(batch.labels), streams=alone, joint=together, accuracy=right.float().mean()
+        )
+        return alone + together
