@@ -15,8 +15,15 @@ if not torch.cuda.is_available():
 
 from macnn.config import resolve
 from macnn.data.synth import write_birds
-from macnn.model import Network, NetworkSpec
-from macnn.model.backbones import BackboneSpec, build_backbone
+from macnn.model import create_backbone
+from macnn.model.specs import (
+    LocatorSpec,
+    MACNNSpec,
+    PooledSpec,
+    build_locator,
+    build_macnn,
+    build_pooled,
+)
 from macnn.runs.checkpoint import write_checkpoint
 from macnn.runs.folder import RunFolder
 from macnn_cli.main import run as run_command
@@ -39,12 +46,24 @@ def birds(tmp_path_factory):
 def trained(tmp_path_factory):
     """Run folders with a checkpoint each, nothing trained: `trained("macnn")`, `"baseline"`..."""
 
+    seen = {"backbone": "tiny", "tap": None, "image_size": 64}
+    found = seen | {"parts": 4, "hidden": None, "activation": "sigmoid", "power": 8.0}
+    kinds = {
+        "parts": (LocatorSpec(**found), build_locator),
+        "macnn": (
+            MACNNSpec(**found, classes=16, part_features="plain", map_gradient=False),
+            build_macnn,
+        ),
+        "baseline": (PooledSpec(**seen, classes=16), build_pooled),
+    }
+
     @cache
     def write(kind):
         torch.manual_seed(0)
-        parts, classes = (0 if kind == "baseline" else 4), (0 if kind == "parts" else 16)
-        spec = NetworkSpec("tiny", None, 64, parts, classes, power=8.0, response_scale=2.0)
-        network = Network(spec, build_backbone(BackboneSpec("tiny"), None))
+        spec, build = kinds[kind]
+        model = build(spec, create_backbone("tiny"))
+        if kind != "baseline":
+            model.response_scale.set(2.0)
         run = tmp_path_factory.mktemp("runs") / kind
         settings = resolve(flags={"data.root": "birds", "data.image_size": 64}).settings
         names = tuple(f"{i:03}.Bird_{i}" for i in range(1, 17))
@@ -53,7 +72,7 @@ def trained(tmp_path_factory):
                 folder.checkpoints,
                 kind,
                 5,
-                {"model": network.state_dict()},
+                {"model": model.state_dict()},
                 run=folder.run_id,
                 network=spec,
                 class_names=names,
