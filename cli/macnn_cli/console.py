@@ -125,7 +125,7 @@ def print_line(*parts: str | Styled) -> None:
 
 def print_paragraph(text: str) -> None:
     """Print text as wide as the terminal, indented."""
-    out.print(Padding(_line(text), (0, 0, 0, 4)), soft_wrap=False)
+    out.print(Padding(_line(text), (0, 0, 0, 4), expand=False), soft_wrap=False)
 
 
 def print_table(

@@ -8,6 +8,7 @@ import typer
 
 from macnn_cli.console import listening, print_json, print_line, print_table
 from macnn_cli.options import JSON, QUIET, Given, takes_settings
+from macnn_cli.wording import as_typed
 
 SHOWN = 20  # findings of one kind on the terminal, unless they stop a command
 
@@ -134,15 +135,15 @@ def _show(found: dict[str, Any]) -> None:
             f"{found['unreadable']} images cannot be read"
         )
     for note in found["notes"]:
-        print_line(f"note: {note}")
+        print_line(f"note: {as_typed(note)}")
     told: Counter[str] = Counter()
     for finding in found["findings"]:
         kind = finding["kind"]
         told[kind] += 1
         if finding["stops"]:
-            print_line(f"stops the command that reads it: {finding['text']}")
+            print_line(f"stops the command that reads it: {as_typed(finding['text'])}")
         elif told[kind] <= SHOWN:
-            print_line(f"{kind}: {finding['path']}: {finding['text']}")
+            print_line(f"{kind}: {finding['path']}: {as_typed(finding['text'])}")
     for kind, count in told.items():
         if count > SHOWN and kind != "unreadable":
             print_line(f"{kind}: and {count - SHOWN} more, see --json")

@@ -47,12 +47,12 @@ def show(result: dict[str, Any]) -> None:
     ]
     print_table(
         f"{result['classes']} classes of synthetic birds, {result['images']} test images",
-        ["", "accuracy", "PCK 0.1", "crowded"],
+        ["", "accuracy", "PCK 0.1", "peak collisions"],
         rows,
     )
     print_line(
         "PCK 0.1: parts that land within 0.1 of the bird's box of their landmark, one-to-one."
     )
-    print_line("crowded: images in which two parts look at one place.")
+    print_line("peak collisions: images in which two parts peak within one cell of each other.")
     print_line(f"Where the parts look: {result['picture']}")
     print_line(f"All of it, for a browser: {result['page']}")

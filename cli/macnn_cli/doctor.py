@@ -4,6 +4,7 @@ import typer
 
 from macnn_cli.console import listening, print_json, print_line
 from macnn_cli.options import JSON, QUIET, Given, takes_settings
+from macnn_cli.wording import as_typed
 
 
 @takes_settings("run.device", "run.threads", "run.kernels")
@@ -27,8 +28,8 @@ def doctor(*, given: Given, json: JSON = False, quiet: QUIET = False) -> None:
     else:
         for finding in findings:
             mark = ("ok      ", "green") if finding.ok else ("broken  ", "red")
-            print_line(mark, (finding.name, "bold"), f": {finding.text}")
+            print_line(mark, (finding.name, "bold"), f": {as_typed(finding.text)}")
             if finding.remedy:
-                print_line(f"        {finding.remedy}")
+                print_line(f"        {as_typed(finding.remedy)}")
     if not well:
         raise typer.Exit(1)

@@ -94,7 +94,7 @@ def show(result: dict[str, Any]) -> None:
         print_line(
             f"Dis {_mean(maps['distance_fraction']):.4f} of the squared map, "
             f"Div {_mean(maps['diversity']):.4f}, "
-            f"two parts in one place in {percent(maps['peak_collision_rate'])} of the images"
+            f"peak collision rate {percent(maps['peak_collision_rate'])}"
         )
     for picture in result["files"]:
         print_line(picture)

@@ -55,7 +55,7 @@ def test_an_image_that_does_not_decode(refused, broken, workers):
     (broken / "images" / name).write_bytes(b"not an image")
     refused(
         DATA, f"{name}: does not decode", data=broken,
-        arguments=("--validation", 0, "--workers", workers),
+        arguments=("--set", "data.validation=0", "--workers", workers),
     )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def test_a_misspelt_option_key_or_value(refused, birds, arguments, words):
 
 def test_kernels_that_cannot_run_on_the_device(refused, birds, monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    arguments = ("--device", "cpu", "--kernels", "triton")
+    arguments = ("--device", "cpu", "--set", "run.kernels=triton")
     assert not refused(USAGE, "triton", "cpu", "auto", data=birds, arguments=arguments).exists()
 
 

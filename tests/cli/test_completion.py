@@ -22,7 +22,7 @@ def complete(macnn, monkeypatch):
         ("macnn pred", {"predict"}),
         ("macnn data ", {"layouts", "check", "cache", "synth"}),
         ("macnn train --img", {"--img-size"}),
-        ("macnn train --resize-mode ", {"crop", "pad", "squash"}),
+        ("macnn train --precision ", {"fp32", "bf16", "fp16"}),
     ],
 )
 def test_commands_options_and_values_are_completed(complete, words, offered):

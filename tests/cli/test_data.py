@@ -34,7 +34,7 @@ def train(macnn, root, output, *more):
     """Train a small baseline for an epoch."""
     return macnn(
         "train", "--data", root, "--parts", 0, "--rounds", 1, "--epochs", 1, "--img-size", 32,
-        "--validation", 0, "--output", output, *more,
+        "--set", "data.validation=0", "--output", output, *more,
     )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def test_the_layout_is_announced_and_two_that_fit_are_a_usage_error(macnn, birds
     code, _, err = macnn("data", "check", root)
     assert code == 2
     assert "looks like cub (it holds images.txt and" in err
-    assert "pass --dataset cub or --dataset manifest" in err
+    assert "use --dataset cub or --dataset manifest" in err
     assert macnn("data", "check", root, "--dataset", "cub", "-q")[0] == 0
 
 
@@ -118,11 +118,15 @@ def test_training_stops_at_a_bad_image_unless_it_may_be_skipped(macnn, broken, t
     assert code == 3
     assert f"{first(broken)}: does not decode" in err
     assert err.endswith(f"; {LEAVE_OUT}\n")
-    code, _, err = train(macnn, broken, tmp_path / "less", "-q", "--skip-bad-images", 0.01)
+    code, _, err = train(
+        macnn, broken, tmp_path / "less", "-q", "--set", "data.skip_bad_images=0.01"
+    )
     assert code == 3
     assert "1 of 48 images cannot be read, more than the share of 0.01" in err
     assert not (tmp_path / "less").exists()
-    code, _, err = train(macnn, broken, tmp_path / "lax", "-q", "--skip-bad-images", 0.05)
+    code, _, err = train(
+        macnn, broken, tmp_path / "lax", "-q", "--set", "data.skip_bad_images=0.05"
+    )
     assert code == 0, err
     assert err.startswith(f"warning: skipped, {first(broken)}: does not decode")
     assert err.count("\n") == 1
@@ -130,7 +134,7 @@ def test_training_stops_at_a_bad_image_unless_it_may_be_skipped(macnn, broken, t
 
 def test_a_bad_image_met_by_a_loader_process_ends_the_command(broken, tmp_path):
     command = (
-        "pretrain-parts", "--data", broken, "--validation", "0", "--img-size", "32",
+        "pretrain-parts", "--data", broken, "--set", "data.validation=0", "--img-size", "32",
         "--output", tmp_path / "run", "--workers", "2", "-q",
     )  # fmt: skip
     done = subprocess.run(
@@ -159,7 +163,7 @@ def test_evaluation_scores_an_image_or_says_that_it_failed(macnn, birds, broken,
     code, _, err = macnn(*arguments, "-q")
     assert code == 3
     assert err == f"macnn: {bad}: does not decode (empty file); {LEAVE_OUT}\n"
-    code, out, _ = macnn(*arguments, "--skip-bad-images", 0.05, "--json")
+    code, out, _ = macnn(*arguments, "--set", "data.skip_bad_images=0.05", "--json")
     assert code == 0
     found = json.loads(out)
     assert found["images"] + len(found["failed"]) == 16

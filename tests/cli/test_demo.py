@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from macnn import demo
+from macnn.commands import demo
 from macnn.errors import MacnnError
 
 

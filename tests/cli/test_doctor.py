@@ -21,7 +21,7 @@ def test_what_is_broken_has_a_remedy_and_an_exit_code(macnn, monkeypatch):
     code, out, _ = macnn("doctor")
     assert code == 1
     assert "ok      checkpoint" not in out
-    assert "broken  part pre-training: --fit-steps 0: " in out
+    assert "broken  part pre-training: `pretrain.fit_steps=0`: " in out
 
 
 def test_a_device_that_is_not_there(macnn):

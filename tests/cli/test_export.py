@@ -72,7 +72,7 @@ def test_what_cannot_be_exported_is_named(macnn, trained, tmp_path):
 def test_exports_agree_on_all_real_test_images(macnn, real_birds, real_weights, tmp_path, kind):
     common = (
         "--data", real_birds, "--backbone", "squeezenet1_0", "--weights", real_weights,
-        "--img-size", 96, "--validation", 0,
+        "--img-size", 96, "--set", "data.validation=0",
     )  # fmt: skip
     short = ("--rounds", 1, "--epochs", 1, "--grouping-steps", 2)
     parts, run = tmp_path / "parts", tmp_path / "run"

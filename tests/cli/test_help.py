@@ -63,8 +63,8 @@ def test_help_shows_the_default_of_every_setting_that_has_one(macnn, monkeypatch
     out = macnn("config", "show", "--help")[1]
     shown = {line.split()[1]: line for line in out.splitlines() if line.startswith("│ --")}
     for path, field in paths().items():
-        flag = field.json_schema_extra["flag"].split("/")[0]
-        if flag in shown and field.default not in (None, ""):
+        flag = field.json_schema_extra["flag"]
+        if flag in shown and field.default is not False and field.default not in (None, ""):
             assert f"[default: {field.default}]" in shown[flag], path
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from macnn.runs.checkpoint import read_checkpoint
 
-SMALL = ("--img-size", 64, "--batch-size", 16, "--validation", 0, "--augment", "flip")
+SMALL = ("--img-size", 64, "--batch-size", 16, "--set", "data.validation=0")
 
 
 @pytest.fixture

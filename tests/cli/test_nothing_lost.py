@@ -15,9 +15,10 @@ from macnn_cli.main import run as run_command
 
 USAGE, CHECKPOINT, DISK, STOPPED = 2, 4, 7, 75
 SHORT = (
-    "--data", "birds", "--img-size", 32, "--batch-size", 8, "--validation", 0, "--threads", 1, "-q"
+    "--data", "birds", "--img-size", 32, "--batch-size", 8, "--threads", 1, "-q",
+    "--set", "data.validation=0",
 )  # fmt: skip
-PARTS = ("pretrain-parts", *SHORT, "--hidden", 8, "--restarts", 2, "--fit-steps", 2)
+PARTS = ("pretrain-parts", *SHORT, "--set", "model.hidden=8", "--restarts", 2, "--fit-steps", 2)
 BASELINE = ("train", *SHORT, "--parts", 0, "--rounds", 1, "--epochs", 1)
 STREAMS = ("train-part-cnn", "--init", "Downloads/trained", *SHORT, "--stream-epochs", 1)
 TRAIN = ("train", "--init", "Downloads/parts", *SHORT, "--rounds", 2, "--epochs", 1,
@@ -306,7 +307,7 @@ def its_own(run):
         ("train", "--resume", "Downloads/stopped", "-q"),
         ("train", "--resume", "Downloads/stopped/checkpoints/step-3", "-q"),
         (*TRAIN, "--resume", "auto", "--output", "Downloads/stopped"),
-        (*TRAIN, "--overwrite", "--output", "Downloads/stopped", "--feature-cache", "disk"),
+        (*TRAIN, "--overwrite", "--output", "Downloads/stopped"),
         (*BASELINE, "--overwrite", "--output", "Downloads/stopped", "--tensorboard"),
         (*PARTS, "--overwrite", "--output", "Downloads/stopped"),
         ("eval", "--checkpoint", "Downloads/stopped", "-q"),

@@ -35,8 +35,8 @@ def test_eval_writes_the_page_and_report_writes_it_again(macnn, found):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--run", "{here}/nowhere"], 2, "nowhere: not a run folder of macnn; name the --output"),
-        (["--run", "{here}"], 2, "{here}: not a run folder of macnn; name the --output"),
+        (["--run", "{here}/nowhere"], 2, "nowhere: not a run folder of macnn; name the folder"),
+        (["--run", "{here}"], 2, "{here}: not a run folder of macnn; name the folder"),
         (["--run", "{found}", "--split", "validation"], 2, "run 'macnn eval --checkpoint"),
         (["--run", "{found}", "--baseline", "{here}"], 2, "not evaluated on the test images"),
     ],

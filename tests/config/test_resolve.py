@@ -4,6 +4,7 @@ import pytest
 from annotated_types import Le, Lt
 
 from macnn.config import Settings, resolve
+from macnn.config.renamed import GONE, OPTIONS, RENAMED
 from macnn.config.resolve import presets, read_preset, read_toml
 from macnn.config.settings import paths
 from macnn.config.write import to_toml
@@ -48,6 +49,8 @@ def test_a_flag_equal_to_the_default_still_counts_as_given():
     [
         ("data.img_size=3", "did you mean 'data.image_size'"),
         ("image_size=3", "did you mean 'data.image_size'"),
+        ("train.rate=3", "--set: 'train.rate' is now 'train.lr'"),
+        ("train.feature_cache=off", "--set: 'train.feature_cache' is gone: "),
         ("data.image_size=3", "greater than or equal to 16"),
         ("train.lr=fast", "train.lr = 'fast' (--set)"),
         ("data.image_size", "expected section.key=value"),
@@ -64,6 +67,7 @@ def test_a_bad_assignment_is_refused_with_its_name_and_a_remedy(assignment, mess
     [
         ("[data]\nroot = ", "not a readable TOML"),
         ("[dat]\nroot = 'x'", "unknown key 'dat.root'"),
+        ("[train]\nwarm_up = 1", "'train.warm_up' is now 'train.warmup'"),
         ("data = [1]", "unknown key 'data'"),
         ("[[data]]\nroot = 'x'", "unknown key 'data'"),
         ("[data.root]\nx = 1", "data.root = {'x': 1}"),
@@ -132,6 +136,20 @@ def test_every_integer_is_bounded_from_above_and_every_number_finite():
             resolve(assignments=(f"train.{field}=inf",), environ={})
 
 
+def test_a_setting_of_an_earlier_version_is_refused_in_the_environment():
+    with pytest.raises(UsageError, match=r"environment: 'train.rate' is now 'train.lr'"):
+        resolve(environ={"MACNN_TRAIN__RATE": "1"})
+
+
+@pytest.mark.parametrize("path", [*RENAMED.values(), *OPTIONS.values()])
+def test_what_settings_are_called_now_is_a_setting(path):
+    assert path in paths()
+
+
+def test_no_setting_that_there_is_counts_as_an_earlier_one():
+    assert not paths().keys() & {*RENAMED, *GONE}
+
+
 def test_missing_file_and_unknown_preset_are_refused():
     with pytest.raises(UsageError, match="no such file"):
         resolve(file=Path("nowhere.toml"), environ={})
@@ -159,8 +177,8 @@ def test_the_paper_s_data_sets_differ_in_their_name_alone(name):
     assert own == base | {"data.dataset": name}
 
 
-def test_every_setting_has_its_own_flag_a_description_and_a_source():
-    flags = [field.json_schema_extra["flag"] for field in paths().values()]
+def test_every_setting_has_a_description_a_source_and_no_flag_of_another():
+    flags = [flag for field in paths().values() if (flag := field.json_schema_extra["flag"])]
     assert len(set(flags)) == len(flags)
     for field in paths().values():
         assert field.description

@@ -139,7 +139,9 @@ def test_a_full_disk_leaves_the_previous_checkpoint_and_says_what_is_missing(
     if mounted.returncode:
         pytest.skip("fills a file system of its own: mounting one takes root, on Linux")
     try:
-        line = command_line(disk / "run", "--save-every", 1, "--set", "run.keep_checkpoints=1000", "--quiet")
+        line = command_line(
+            disk / "run", "--save-every", 1, "--set", "run.keep_checkpoints=1000", "--quiet"
+        )
         done = subprocess.run(
             [sys.executable, "-m", "macnn_cli", *map(str, line)],
             capture_output=True,

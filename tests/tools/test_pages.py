@@ -58,7 +58,7 @@ def test_an_example_can_be_typed(pages, name, line):
 def test_examples_are_shown_by_help(macnn_help):
     for name, examples in EXAMPLES.items():
         shown = macnn_help(*name.split())
-        assert all(what in shown for what, _ in examples)
+        assert all(what in shown for what, _ in examples[:2])
 
 
 @pytest.fixture

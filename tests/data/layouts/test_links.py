@@ -54,7 +54,7 @@ def test_a_link_out_of_the_data_set_is_refused_unless_allowed(request, secret, l
     with pytest.raises(DataError) as refused:
         open_data_set(root)
     assert str(refused.value).startswith(f"{image}: a link leads out of the data set, to ")
-    assert str(refused.value).endswith("put the image itself there, or pass --allow-links")
+    assert str(refused.value).endswith("put the image itself there, or use `data.allow_links=true`")
     assert image in {sample.path for sample in open_data_set(root, allow_links=True).samples}
 
 
@@ -74,8 +74,8 @@ def test_a_check_stops_with_exit_code_3_unless_links_are_allowed(folders, secret
     linked(folders, secret, "folders", "file")
     code, out, _ = macnn("data", "check", folders, "-q")
     assert code == 3
-    assert "pass --allow-links" in out.replace("\n", " ")
-    assert macnn("data", "check", folders, "-q", "--allow-links")[0] == 0
+    assert "use --set data.allow_links=true" in out.replace("\n", " ")
+    assert macnn("data", "check", folders, "-q", "--set", "data.allow_links=true")[0] == 0
 
 
 def test_links_within_the_data_set_and_to_it_are_followed(folders, tmp_path):
