@@ -16,6 +16,7 @@ from macnn.runs.setup import open_images, open_loader, prepare, to_device
 from macnn.runs.summaries import AlternationSummary, finished_summary
 from macnn.training.alternation import Alternation
 from macnn.training.epochs import PooledTraining
+from macnn.training.grouping_batches import GroupingBatches
 from macnn.training.trainer import Trainer
 
 
@@ -93,4 +94,6 @@ def _trainer(
             model, training, train, listen, rounds=train.rounds, epochs=train.epochs
         )
     unaugmented = open_loader(settings, samples)
-    return Alternation(model, training, unaugmented, train, listen, mirror=augment != "none")
+    device = next(model.parameters()).device
+    grouping = GroupingBatches(unaugmented, augment != "none", device)
+    return Alternation(model, training, grouping, train, listen, unaugmented=unaugmented)

@@ -132,6 +132,11 @@ class Loader:
         if 0 < count < self.world_size:
             raise DataError(f"{count} images for {self.world_size} processes", hint="start fewer")
 
+    @property
+    def seed(self) -> int:
+        """Seed of its order and augmentation."""
+        return self.dataset.seed
+
     def __len__(self) -> int:
         """Batches per epoch."""
         return len(self._sizes())

@@ -9,11 +9,11 @@ from macnn.data.loaders import Loader
 from macnn.data.samples import ImageSet
 from macnn.errors import DataError
 from macnn.evaluation.attention_metrics import AttentionFigures
-from macnn.evaluation.localisation import Landmarks, Localisation, localise
+from macnn.evaluation.localisation import Landmarks, Localisation, measure_localisation
 from macnn.evaluation.metrics import Classification, classification_report
 from macnn.evaluation.predict import keypoint_tensors, predict
 from macnn.evaluation.predictions import Predictions
-from macnn.events import Listener
+from macnn.events import Listener, track
 from macnn.model import Model, PartLocator
 
 
@@ -73,15 +73,11 @@ def evaluate(
     images = test.dataset.images
     if not images.samples:
         raise DataError(f"{images.root}: no image in the {split} split")
-    found, metrics = predict(
-        model, test, margin=margin, task=f"Evaluating {split} images", listen=listen
-    )
+    found, metrics = _predict(model, test, margin, f"Evaluating {split} images", listen)
     localisation = None
     if found.places is not None and train is not None and annotated(images):
-        fitted, _ = predict(
-            model, train, margin=margin, task="Fitting part localisation", listen=listen
-        )
-        localisation = localise(
+        fitted, _ = _predict(model, train, margin, "Fitting part localisation", listen)
+        localisation = measure_localisation(
             _landmarks(fitted, train.dataset.images),
             _landmarks(found, images),
             images.keypoint_names,
@@ -103,6 +99,14 @@ def evaluate(
         attention_metrics=metrics,
         predictions=found,
     )
+
+
+def _predict(
+    model: Model, loader: Loader, margin: float, task: str, listen: Listener
+) -> tuple[Predictions, AttentionFigures | None]:
+    batches = track(loader.epoch(), task, len(loader), listen)
+    keypoints = keypoint_tensors(loader.dataset.images)[0]
+    return predict(model, batches, margin=margin, keypoints=keypoints)
 
 
 def annotated(images: ImageSet) -> bool:

@@ -117,7 +117,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Localisation:
-    """What `localise` found, on the test split. None where no visible keypoint decides it.
+    """What `measure_localisation` found on the test split; None where no visible keypoint decides.
 
     Attributes:
         images: Number of test images.
@@ -176,7 +176,9 @@ class Localisation:
         return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def localise(train: Landmarks, test: Landmarks, keypoint_names: Sequence[str]) -> Localisation:
+def measure_localisation(
+    train: Landmarks, test: Landmarks, keypoint_names: Sequence[str]
+) -> Localisation:
     """Measure where the parts land on the test split, with all choices made on the training split.
 
     Args:

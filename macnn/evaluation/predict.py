@@ -1,46 +1,44 @@
 """Running a model over images: what it predicts, and where its parts look."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from macnn import distributed
-from macnn.data.loaders import Loader, frame, unframe
+from macnn.data.loaders import Batch, frame, unframe
 from macnn.data.samples import ImageSet
 from macnn.errors import NonFiniteError
 from macnn.evaluation.attention_metrics import AttentionFigures, AttentionMetrics
 from macnn.evaluation.localisation import keypoint_owners
 from macnn.evaluation.predictions import Places, Predictions, Scores
-from macnn.events import Listener, track
 from macnn.model import Model, Parts, PooledClassifier
 from macnn.model.alignment import part_centres
-from macnn.text import shown
 
 
 @torch.no_grad()
 def predict(
-    model: Model, loader: Loader, *, margin: float, task: str, listen: Listener
+    model: Model, batches: Iterable[Batch], *, margin: float, keypoints: Tensor | None = None
 ) -> tuple[Predictions, AttentionFigures | None]:
-    """Run a model over a loader, each image once; returns also figures of its maps, if it has any.
+    """Run a model over batches, each image once; returns also figures of its maps, if it has any.
 
     Several processes share the images, and all of them get all predictions.
 
     Args:
-        model: the model.
-        loader: the images.
+        model: the model; it is left in evaluation mode.
+        batches: the images of this process.
         margin: that of Div.
-        task: what is being done, for `listen`.
-        listen: hears of the progress.
+        keypoints: (images, K, 2) of all images that `Batch.samples` may name, see
+            `keypoint_tensors`; None for no keypoints.
 
     Raises:
         NonFiniteError: maps are not finite.
     """
     model.eval()
     device = next(model.parameters()).device
-    images = loader.dataset.images
-    keypoints = keypoint_tensors(images)[0]
     metrics = AttentionMetrics(margin)
     samples, labels, logits, each, attention, centres, owners = ([] for _ in range(7))
-    for batch in track(loader.epoch(), task, len(loader), listen):
+    for batch in batches:
         output = model(batch.to(device).images)
         samples.append(batch.samples)
         labels.append(batch.labels)
@@ -53,13 +51,12 @@ def predict(
             attention.append(maps.half())
             found = unframe(model.grid.to_pixels(part_centres(maps)), batch.frames)
             if not found.isfinite().all():
-                raise NonFiniteError(
-                    f"{shown(images.root)}: the model's maps are not finite",
-                    hint="use an earlier checkpoint",
-                )
+                raise NonFiniteError("the model's maps are not finite", hint="use other weights")
             centres.append(found)
-            framed = frame(keypoints[batch.samples], batch.frames)
-            owners.append(keypoint_owners(maps, model.grid.to_fractions(framed)))
+            points = batch.frames.new_zeros(len(maps), 0, 2)
+            if keypoints is not None:
+                points = frame(keypoints[batch.samples], batch.frames)
+            owners.append(keypoint_owners(maps, model.grid.to_fractions(points)))
     order = torch.cat(distributed.all_gather(torch.cat(samples))).argsort()
 
     def gathered(parts: list[Tensor]) -> Tensor:

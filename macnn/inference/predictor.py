@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from macnn.data.loaders import unframe
@@ -82,6 +82,11 @@ class Predictor:
         for items in loader:
             predictions = iter(self._predict([i for i in items if isinstance(i, Ready)], top))
             yield from (i if isinstance(i, Unreadable) else next(predictions) for i in items)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model itself, such as a `macnn.MACNN`, in evaluation mode."""
+        return self._recogniser.model
 
     @torch.inference_mode()
     def _predict(self, ready: list[Ready], top: int) -> list[Prediction]:

@@ -2,13 +2,12 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from macnn.defaults import PART_SHARE
 from macnn.errors import CheckpointError
 from macnn.model import MACNN, PartCNN, PartLocator, PooledClassifier
-from macnn.model.alignment import part_centres
+from macnn.model.alignment import part_boxes, part_centres
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.models import load_model
 from macnn.text import shown
@@ -50,8 +49,7 @@ class Recogniser(nn.Module):
         if isinstance(self.model, PooledClassifier):
             return Recognition(output.logits, output.logits.new_zeros(images.shape[0], 0, 4))
         centres = self.model.grid.to_pixels(part_centres(output.attention))
-        reach = self.box_share * self.image_size / 2
-        return Recognition(output.logits, torch.cat((centres - reach, centres + reach), dim=-1))
+        return Recognition(output.logits, part_boxes(centres, self.box_share * self.image_size))
 
 
 def open_recogniser(checkpoint: Checkpoint) -> Recogniser:

@@ -79,6 +79,11 @@ def part_centres(attention: Tensor) -> Tensor:
     return torch.stack((x / width, y / height), dim=-1)
 
 
+def part_boxes(centres: Tensor, side: float) -> Tensor:
+    """Squares of this side around part centres (n, N, 2): left, top, right, bottom (n, N, 4)."""
+    return torch.cat((centres - side / 2, centres + side / 2), dim=-1)
+
+
 def cell_grid(body: nn.Module, image_size: int, map_size: tuple[int, int]) -> CellGrid:
     """The grid of a network that maps square images of `image_size` to maps of (H, W) cells.
 

@@ -8,7 +8,7 @@ the maps held apart by L_cng, and a validation.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +18,21 @@ from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader, frame
 from macnn.evaluation.attention_metrics import collapse_warning
 from macnn.evaluation.predict import predict
-from macnn.events import Listener, Metrics, Notice
+from macnn.events import Listener, Metrics, Notice, track
 from macnn.model import MACNN, Output, PartModel
-from macnn.training.grouping_batches import GroupingBatches
 from macnn.training.losses import GroupingLoss, anchor_loss, part_classification_loss
 from macnn.training.optimisers import feature_optimiser, grouping_optimiser
 from macnn.training.saved import rows, shaped
-from macnn.training.trainer import Phase, Position, Trainer
+from macnn.training.trainer import Epochs, Phase, Position, Trainer
 
 GROUPING, CONVOLUTION = "grouping", "convolution"
+
+
+class GroupingSource(Protocol):
+    """Where the batches of grouping phases come from."""
+
+    def batches(self, start: int, count: int) -> Iterator[Batch]:
+        """Batches `start` to `start + count` of all grouping phases."""
 
 
 @dataclass
@@ -45,22 +51,22 @@ class Alternation(Trainer):
     def __init__(
         self,
         model: MACNN,
-        training: Loader,
-        unaugmented: Loader,
+        training: Epochs,
+        grouping: GroupingSource,
         settings: TrainSettings,
         listen: Listener,
         *,
-        mirror: bool,
+        unaugmented: Loader | None = None,
     ) -> None:
         """Set up optimisers; nothing is trained yet.
 
         Args:
             model: to train, in place.
             training: training images for the convolution phase, shuffled and augmented.
-            unaugmented: the same images, not augmented, for anchors and grouping phase.
+            grouping: batches of the same images for the grouping phase.
             settings: of the training.
             listen: hears of progress and of parts that collapse.
-            mirror: whether the grouping phase mirrors half of its images.
+            unaugmented: the same images, not augmented, to anchor parts in; None for no anchors.
         """
         super().__init__(
             model,
@@ -80,8 +86,7 @@ class Alternation(Trainer):
             ),
         )
         self.phases = (GROUPING, CONVOLUTION) if settings.grouping_steps else (CONVOLUTION,)
-        self.unaugmented = unaugmented
-        self.grouping_batches = GroupingBatches(unaugmented, mirror, self.device)
+        self.grouping, self.unaugmented = grouping, unaugmented
         self.grouping_loss = GroupingLoss(
             settings.margin,
             settings.diversity_weight,
@@ -93,15 +98,11 @@ class Alternation(Trainer):
 
     def _prepare(self) -> None:
         """Note where every part of every training image is before anything is trained."""
-        if self.settings.anchor_weight == 0:
+        if self.unaugmented is None or self.settings.anchor_weight == 0:
             return
-        found, _ = predict(
-            self.model,
-            self.unaugmented,
-            margin=self.settings.margin,
-            task="Anchoring parts",
-            listen=self.listen,
-        )
+        loader = self.unaugmented
+        batches = track(loader.epoch(), "Anchoring parts", len(loader), self.listen)
+        found, _ = predict(self.model, batches, margin=self.settings.margin)
         assert found.places is not None
         self.anchors = found.places.centres.to(self.device)
 
@@ -117,7 +118,7 @@ class Alternation(Trainer):
                     name,
                     distributed.data_parallel(_Maps(model)),
                     self.optimisers["adam"],
-                    self.grouping_batches.batches(start, total - position.done),
+                    self.grouping.batches(start, total - position.done),
                     total,
                     self._grouping_loss,
                     "cng",
@@ -135,11 +136,17 @@ class Alternation(Trainer):
                     "cls",
                 )
 
+    @property
+    def _anchored_images(self) -> int:
+        if self.unaugmented is None or self.settings.anchor_weight == 0:
+            return 0
+        return len(self.unaugmented.dataset.images.samples)
+
     def _metered(self, phase: str) -> set[str]:
         names = {"cng"} if phase == GROUPING else {"cls", "accuracy"}
         if self.settings.conv_grouping_weight > 0:
             names.add("cng")
-        return names | ({"anchor"} if self.settings.anchor_weight > 0 else set())
+        return names | ({"anchor"} if self._anchored_images else set())
 
     def _grouping_loss(self, attention: Tensor, batch: Batch) -> Tensor:
         """L_cng, and what holds the maps in place."""
@@ -197,8 +204,8 @@ class Alternation(Trainer):
         if position.done:
             figures = shaped(rows(saved, "meters."), 5 * parts + 3, dtype=torch.float64)
             like["meters./attention"] = figures
-        if self.settings.anchor_weight > 0 and position.phase:
-            like["anchors"] = shaped(len(self.training.dataset.images.samples), parts, 2)
+        if self._anchored_images and position.phase:
+            like["anchors"] = shaped(self._anchored_images, parts, 2)
         return like
 
 

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from macnn import distributed
 from macnn.config.training import TrainSettings
-from macnn.data.loaders import Batch, Loader
+from macnn.data.loaders import Batch
 from macnn.events import Listener
 from macnn.model import PartCNN, PartCNNOutput, PooledClassifier, PooledOutput
 from macnn.training.losses import part_classification_loss
 from macnn.training.optimisers import feature_optimiser
-from macnn.training.trainer import Phase, Position, Trainer
+from macnn.training.trainer import Epochs, Phase, Position, Trainer
 
 
 class EpochTraining(Trainer):
@@ -24,7 +24,7 @@ class EpochTraining(Trainer):
     def __init__(
         self,
         model: PooledClassifier | PartCNN,
-        training: Loader,
+        training: Epochs,
         settings: TrainSettings,
         listen: Listener,
         *,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Protocol, cast
 
 import torch
 from pydantic import ConfigDict, Field
@@ -20,7 +20,7 @@ from torch.optim import SGD, Optimizer
 
 from macnn import bounds, distributed
 from macnn.config.training import TrainSettings
-from macnn.data.loaders import Batch, Loader, mix
+from macnn.data.loaders import Batch, mix
 from macnn.events import Listener, Metrics, Progress
 from macnn.model import Backbone, Model
 from macnn.reading import Document
@@ -97,6 +97,28 @@ class Phase:
     objective: str
 
 
+class Epochs(Protocol):
+    """Where the batches of epochs come from: a `Loader`, say.
+
+    seed: of what is random in training. waited: seconds this process has waited for batches.
+    """
+
+    waited: float
+
+    @property
+    def seed(self) -> int:
+        """See above."""
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+
+    def epoch(self, number: int, offset: int) -> Iterator[Batch]:
+        """The batches of epoch `number`, without the first `offset` ones."""
+
+    def describe(self, samples: Tensor) -> str:
+        """What samples (B,) are called in a message."""
+
+
 class Trainer(ABC):
     """Trains a model in rounds of phases, each round ending with `RoundEnd`.
 
@@ -111,7 +133,7 @@ class Trainer(ABC):
     def __init__(
         self,
         model: Model,
-        training: Loader,
+        training: Epochs,
         settings: TrainSettings,
         listen: Listener,
         *,
@@ -241,7 +263,7 @@ class Trainer(ABC):
             behind = position.round * phase.total + position.done
             done = behind / (self.rounds * phase.total)
             set_lr(self.optimiser, done, schedule=settings.schedule, warmup=settings.warmup)
-        torch.manual_seed(mix(self.training.dataset.seed, position.step, distributed.rank()))
+        torch.manual_seed(mix(self.training.seed, position.step, distributed.rank()))
 
     def _after_step(self, phase: Phase) -> None:
         """Count the step, average the weights, and report now and then."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from macnn.errors import DataError
-from macnn.evaluation.localisation import Landmarks, keypoint_owners, localise
+from macnn.evaluation.localisation import Landmarks, keypoint_owners, measure_localisation
 
 BIRD = ("beak", "left eye", "right eye", "tail")
 
@@ -42,7 +42,7 @@ def beside_eye(offsets: list[float]) -> Landmarks:
 @given(st.integers(1, 5), st.integers(0, 2**31))
 def test_perfect_centres_score_perfectly(count, seed):
     names = [f"mark {i}" for i in range(count)]
-    found = localise(perfect(3 * count + 3, count, seed), perfect(4, count, seed + 1), names)
+    found = measure_localisation(perfect(3 * count + 3, count, seed), perfect(4, count, seed + 1), names)
     assert (found.pck10, found.pck15, found.nmi, found.ari) == (1, 1, 1, 1)
     assert found.regression_error == pytest.approx(0, abs=1e-9)
     assert [match.landmark for match in found.best] == names
@@ -56,7 +56,7 @@ def test_permuting_parts_permutes_their_landmarks_only(order):
 
     plain = near(annotated(20, 4)), near(annotated(20, 4, seed=1))
     shuffled = [replace(split, centres=split.centres[:, list(order)]) for split in plain]
-    before, after = localise(*plain, BIRD), localise(*shuffled, BIRD)
+    before, after = measure_localisation(*plain, BIRD), measure_localisation(*shuffled, BIRD)
     assert [m.landmark for m in after.best] == [before.best[i].landmark for i in order]
     assert after.pck10 == pytest.approx(before.pck10)
     assert after.regression_error == pytest.approx(before.regression_error)
@@ -64,7 +64,7 @@ def test_permuting_parts_permutes_their_landmarks_only(order):
 
 def test_pck_counts_centres_within_the_radius_of_the_longer_box_side():
     test = beside_eye([0.0, 0.09, 0.11, 0.14, 0.16])
-    found = localise(beside_eye([0.0]), test, ("eye",))
+    found = measure_localisation(beside_eye([0.0]), test, ("eye",))
     assert (found.pck10, found.pck15) == (2 / 5, 4 / 5)
     assert found.best[0].images == 5
 
@@ -73,16 +73,16 @@ def test_pck_leaves_out_images_without_the_keypoint_and_the_share_does_not():
     test = beside_eye([0.0, 0.0, 0.0, 9.0])
     test.visible[1] = False
     test.keypoints[1] = torch.nan
-    match = localise(beside_eye([0.0]), test, ("eye",)).best[0]
+    match = measure_localisation(beside_eye([0.0]), test, ("eye",)).best[0]
     assert (match.images, match.pck15, match.share15) == (3, 2 / 3, 2 / 4)
 
 
 def test_matches_are_chosen_on_the_training_split():
     train, test = perfect(9, 2), perfect(9, 2, seed=1)
     swapped = replace(test, centres=test.centres.flip(1))
-    found = localise(train, swapped, ("crown", "tail"))
+    found = measure_localisation(train, swapped, ("crown", "tail"))
     assert [match.landmark for match in found.one_to_one] == ["crown", "tail"]
-    assert found.pck15 == localise(train, swapped, ("a", "b")).pck15 < 0.5
+    assert found.pck15 == measure_localisation(train, swapped, ("a", "b")).pck15 < 0.5
 
 
 def test_either_visible_eye_counts_as_the_eye():
@@ -94,7 +94,7 @@ def test_either_visible_eye_counts_as_the_eye():
     test.keypoints[2, 2] = test.keypoints[2, 1] + 50
     test.keypoints[3, 2] = test.keypoints[3, 1]
     on_eye = replace(train, centres=train.keypoints[:, 1:2])
-    match = localise(on_eye, one_part, BIRD).best[0]
+    match = measure_localisation(on_eye, one_part, BIRD).best[0]
     assert (match.landmark, match.region, match.images) == ("eye", "head", 4)
     assert match.pck15 == 3 / 4
 
@@ -102,7 +102,7 @@ def test_either_visible_eye_counts_as_the_eye():
 def test_two_parts_on_the_two_eyes_are_one_landmark_found():
     train, test = perfect(12, 4), perfect(50, 4, seed=1)
     eyes = [replace(split, centres=split.keypoints[:, 1:3]) for split in (train, test)]
-    found = localise(*eyes, BIRD)
+    found = measure_localisation(*eyes, BIRD)
     assert sorted({match.landmark for match in found.best}) == ["eye"]
     assert len({match.landmark for match in found.one_to_one}) == 2
     assert found.pck15 < 0.75
@@ -110,7 +110,7 @@ def test_two_parts_on_the_two_eyes_are_one_landmark_found():
 
 def test_regions_are_those_of_each_parts_best_landmark():
     names = ("crown", "left wing", "tail", "antenna")
-    found = localise(perfect(9, 4), perfect(9, 4, seed=1), names)
+    found = measure_localisation(perfect(9, 4), perfect(9, 4, seed=1), names)
     assert found.regions == ("head", "legs and tail", "torso and wings")
     assert found.best[3].region is None
 
@@ -118,7 +118,7 @@ def test_regions_are_those_of_each_parts_best_landmark():
 def test_parts_beyond_the_landmarks_stay_unmatched():
     train, test = perfect(9, 2), perfect(9, 2, seed=1)
     three = [replace(s, centres=s.centres[:, [0, 1, 1]]) for s in (train, test)]
-    found = localise(*three, ("crown", "tail"))
+    found = measure_localisation(*three, ("crown", "tail"))
     assert len(found.one_to_one) == 2
     assert [match.landmark for match in found.best] == ["crown", "tail", "tail"]
 
@@ -126,7 +126,7 @@ def test_parts_beyond_the_landmarks_stay_unmatched():
 def test_landmarks_name_the_part_that_finds_them():
     train, test = perfect(9, 2), perfect(9, 2, seed=1)
     swapped = [replace(s, centres=s.centres.flip(1)) for s in (train, test)]
-    found = localise(*swapped, ("crown", "tail"))
+    found = measure_localisation(*swapped, ("crown", "tail"))
     assert [(match.landmark, match.part) for match in found.landmarks] == [
         ("crown", 2),
         ("tail", 1),
@@ -142,7 +142,7 @@ def test_regression_recovers_a_linear_map_from_all_parts():
             ends, middle, split.visible[:, :1], split.boxes, torch.zeros(len(ends), 1).long()
         )
 
-    found = localise(between(perfect(20, 2)), between(perfect(20, 2, seed=1)), ("breast",))
+    found = measure_localisation(between(perfect(20, 2)), between(perfect(20, 2, seed=1)), ("breast",))
     assert found.regression_error == pytest.approx(0, abs=1e-6)
 
 
@@ -158,7 +158,7 @@ def test_regression_error_is_a_fraction_of_the_box():
             owners=torch.zeros(images, 1, dtype=torch.int64),
         )
 
-    found = localise(tall([0.2, 0.6]), tall([0.4, 0.9]), ("eye",))
+    found = measure_localisation(tall([0.2, 0.6]), tall([0.4, 0.9]), ("eye",))
     assert found.regression_error == pytest.approx(0.25)
     assert found.regression_errors == {"eye": pytest.approx(0.25)}
 
@@ -168,15 +168,15 @@ def test_parts_that_coincide_do_not_break_the_regression():
     merged = [replace(s, centres=s.centres[:, [0, 0]]) for s in (train, test)]
     single = [replace(s, centres=s.centres[:, [0]]) for s in (train, test)]
     names = ("crown", "tail")
-    assert localise(*merged, names).regression_error == pytest.approx(
-        localise(*single, names).regression_error
+    assert measure_localisation(*merged, names).regression_error == pytest.approx(
+        measure_localisation(*single, names).regression_error
     )
 
 
 def test_nothing_visible_gives_no_figures():
     train, test = perfect(5, 2), perfect(5, 2, seed=1)
     test.visible[:] = False
-    found = localise(train, test, ("crown", "tail"))
+    found = measure_localisation(train, test, ("crown", "tail"))
     assert (found.pck10, found.regression_error, found.nmi, found.ari) == (None,) * 4
     assert found.values() == {}
     assert [match.share15 for match in found.best] == [0, 0]
@@ -187,13 +187,13 @@ def test_a_keypoint_never_seen_in_training_is_neither_matched_nor_predicted():
     train.keypoints[:, 0] = train.keypoints[:, 1]
     train.visible[:, 0] = False
     one_part = [replace(split, centres=split.centres[:, 1:]) for split in (train, test)]
-    found = localise(*one_part, ("crown", "tail"))
+    found = measure_localisation(*one_part, ("crown", "tail"))
     assert [match.landmark for match in found.one_to_one] == ["tail"]
     assert found.regression_errors["crown"] is None
 
 
 def test_result_survives_json_and_logs_flat_figures():
-    found = localise(perfect(9, 2), perfect(9, 2), ("crown", "tail"))
+    found = measure_localisation(perfect(9, 2), perfect(9, 2), ("crown", "tail"))
     assert json.loads(json.dumps(asdict(found)))["best"][1]["landmark"] == "tail"
     assert found.values()["best_pck15/part 2"] == 1
 
@@ -213,9 +213,9 @@ def test_no_image_is_a_data_error():
 
 def test_splits_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"test\.centres"):
-        localise(perfect(3, 2), perfect(3, 3), ("crown", "tail"))
+        measure_localisation(perfect(3, 2), perfect(3, 3), ("crown", "tail"))
     with pytest.raises(ValueError, match=r"train\.visible"):
-        localise(perfect(3, 2), perfect(3, 2), ("crown",))
+        measure_localisation(perfect(3, 2), perfect(3, 2), ("crown",))
 
 
 def test_a_keypoint_belongs_to_the_part_with_the_largest_attention_there():
