@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from macnn import distributed
-from macnn.evaluation.ranges import Count, Figure, Many, Share
+from macnn.ranges import Count, Figure, Many, Share
 from macnn_kernels import channel_peaks, checks, grouping_loss
 
 COLLAPSED = 0.2

@@ -11,7 +11,7 @@ from macnn.errors import DataError, UsageError
 from macnn.evaluation.attention_metrics import AttentionFigures
 from macnn.evaluation.localisation import Localisation
 from macnn.evaluation.metrics import Classification
-from macnn.evaluation.ranges import Count, Share
+from macnn.ranges import Count, Share
 from macnn.reading import misfit, read_bytes, why
 from macnn.runs.checkpoint import Kind
 from macnn.text import shown

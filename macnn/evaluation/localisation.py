@@ -24,7 +24,7 @@ from torch import Tensor
 from macnn.bounds import SCALE
 from macnn.errors import DataError
 from macnn.evaluation.agreement import agreement
-from macnn.evaluation.ranges import Count, Figure, Many, Name, Share
+from macnn.ranges import Count, Figure, Many, Name, Share
 from macnn_kernels import checks
 
 HEAD, TORSO, LEGS = "head", "torso and wings", "legs and tail"

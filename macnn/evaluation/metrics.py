@@ -21,7 +21,7 @@ from torchmetrics.functional.classification import (
 )
 
 from macnn.errors import DataError, NonFiniteError
-from macnn.evaluation.ranges import Count, Figure, Many, Name, Share
+from macnn.ranges import Count, Figure, Many, Name, Share
 from macnn_kernels import checks
 
 CALIBRATION_BINS = 15

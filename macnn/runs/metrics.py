@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from macnn.errors import DataError
-from macnn.evaluation.ranges import Count, Figure, Name
+from macnn.ranges import Count, Figure, Name
 from macnn.reading import misfit, read_bytes
 from macnn.text import shown
 
