@@ -3,7 +3,7 @@
     index.jsonl   one line about the cache, then one for every image: its file, its place in pixels
     pixels.bin    uint8 (3, H, W), one image after the other
 
-Images are shrunk to the short side that the network will see. For `--resize-mode crop` without
+Images are shrunk to the short side that the network will see. For `data.resize_mode` crop without
 strong augmentation what the network sees is the same, bit for bit.
 """
 
@@ -33,7 +33,7 @@ from macnn.text import shown
 
 INDEX, PIXELS = "index.jsonl", "pixels.bin"
 VERSION: Literal[2] = 2
-HINT = "write it with 'macnn data cache'"
+HINT = "write a new cache"
 
 Natural = Annotated[int, Field(ge=0, lt=2**63)]
 Side = Annotated[int, Field(gt=0, lt=2**31)]
@@ -163,18 +163,17 @@ def open_cache(folder: Path, images: ImageSet, size: int) -> Cache:
     _read(folder / PIXELS, end, 0)
     if head.size < size:
         raise UsageError(
-            f"--cache {shown(folder)}: short sides of {head.size} pixels, --img-size is {size}",
-            hint=f"write it again with --img-size {size}",
+            f"{shown(folder)}: short sides of {head.size} pixels, `data.image_size` is {size}",
+            hint=f"write a new cache with `data.image_size={size}`",
         )
-    hint = "write the cache again"
     for sample in images.samples:
         uri = _uri(sample.path)
         if uri in failed:
             continue
         if uri not in entries:
-            raise DataError(f"{shown(sample.path)}: not in {shown(folder)}", hint=hint)
+            raise DataError(f"{shown(sample.path)}: not in {shown(folder)}", hint=HINT)
         if _state(sample.path) != (entries[uri].file_bytes, entries[uri].modified_ns):
-            raise DataError(f"{shown(sample.path)}: changed since it was cached", hint=hint)
+            raise DataError(f"{shown(sample.path)}: changed since it was cached", hint=HINT)
     return Cache(folder, entries, failed)
 
 

@@ -199,7 +199,7 @@ def _links(images: ImageSet, *, stops: bool) -> Iterator[Finding]:
     for sample, place in outside(images):
         text = f"lies outside the data set, at {shown(place)}"
         if stops:
-            text = f"{shown(sample.path)}: {text}; put it there, or pass --allow-links"
+            text = f"{shown(sample.path)}: {text}; put it there, or use `data.allow_links=true`"
         yield Finding("link", str(sample.path), text, stops)
 
 

@@ -24,7 +24,7 @@ MAX_SCANS = 100  # of a JPEG; each may be a few bytes, and goes over all pixels
 # What a file may hold, whatever its name says. Pillow knows formats that run other programs.
 FORMATS = ("PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # and JPEG
 SMALLER = "resize it first"
-LEAVE_OUT = "'macnn data check' finds all such images, --skip-bad-images leaves them out"
+LEAVE_OUT = "a check of the data set finds all such images, `data.skip_bad_images` leaves them out"
 
 # Else Python prints what Pillow logs; that a picture does not decode is said by whoever reads it.
 logging.getLogger("PIL").addHandler(logging.NullHandler())

@@ -67,7 +67,8 @@ def _kernels(device: torch.device) -> Finding:
     try:
         choice = backend.choose(device)
     except ValueError as error:
-        return Finding("kernels", False, str(error), "use `run.kernels=auto`, or unset MACNN_KERNELS")
+        remedy = "use `run.kernels=auto`, or unset MACNN_KERNELS"
+        return Finding("kernels", False, str(error), remedy)
     name = "Triton" if choice.use_triton else "PyTorch reference"
     return Finding("kernels", True, f"{name} on {device}: {choice.reason}")
 
@@ -82,7 +83,7 @@ def _packaged_weights() -> Finding:
 def _imagenet_weights() -> Finding:
     folder = Path(torch.hub.get_dir(), "checkpoints")
     names = sorted(file.name for file in folder.glob("*.pth"))
-    text = ", ".join(names) if names else "none yet; `model.weights=imagenet` downloads what it needs"
+    text = ", ".join(names) or "none yet; `model.weights=imagenet` downloads what it needs"
     return Finding("weights", True, f"from torchvision, in {folder}: {text}")
 
 

@@ -286,21 +286,19 @@ def check_output(path: Path | None, overwrite: bool) -> Path:
             may not be overwritten.
     """
     if path is None:
-        raise UsageError("no run folder given", hint="name one with `run.output`")
+        raise UsageError("no run folder given", hint="pass `run.output`")
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path}: is a file", hint="`run.output` takes a folder")
     # A process killed at its first write leaves a temporary file alone.
     if path.is_dir() and set(path.iterdir()) - set(temporaries(path)):
         status = read_status(path)
         if status is None:
-            raise UsageError(
-                f"{path}: not a run folder of macnn", hint="name another `run.output`"
-            )
+            raise UsageError(f"{path}: not a run folder of macnn", hint="pass another `run.output`")
         came_to_nothing = status.state in ("failed", "stopped")
         if not overwrite and not (came_to_nothing and not step_folders(path / "checkpoints")):
             raise UsageError(
                 f"{path}: not empty",
-                hint="`resume=auto` goes on with it, `overwrite` replaces it; or name another "
+                hint="`resume=auto` goes on with it, `overwrite` replaces it; or pass another "
                 "`run.output`",
             )
     return path

@@ -37,7 +37,7 @@ def find_resume(wanted: str | None, output: Path | None, *kinds: Kind) -> Checkp
         return None
     if wanted == AUTO:
         if output is None:
-            raise UsageError("`resume=auto` needs a run folder", hint="name one with `run.output`")
+            raise UsageError("`resume=auto` needs a run folder", hint="pass `run.output`")
         if not step_folders(output / "checkpoints"):
             return None
     found = read_checkpoint(output if wanted == AUTO and output else Path(wanted), *kinds)

@@ -97,12 +97,12 @@ def test_plain_clustering_finds_what_is_there():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shape": Shape(dtype="int8")}, "dtype: unknown 'int8'; choose from float32, bfloat16"),
-        ({"shape": Shape(height=0)}, "height: 0; give at least 1"),
-        ({"shape": Shape(channels=2049)}, "channels: 2049; give at most 2048"),
-        ({"shape": Shape(parts=17)}, "parts: 17; give at most 16"),
-        ({"shape": Shape(channels=3)}, "parts: 4; give at most 16, and one channel for each"),
-        ({"repeats": 1}, "repeats: 1; give at least 2"),
+        ({"shape": Shape(dtype="int8")}, "`dtype=int8`: unknown; choose from float32, bfloat16"),
+        ({"shape": Shape(height=0)}, "`height=0`; give at least 1"),
+        ({"shape": Shape(channels=2049)}, "`channels=2049`; give at most 2048"),
+        ({"shape": Shape(parts=17)}, "`parts=17`; give at most 16"),
+        ({"shape": Shape(channels=3)}, "`parts=4`; give at most 16, and one channel for each"),
+        ({"repeats": 1}, "`repeats=1`; give at least 2"),
     ],
 )
 def test_bad_options_are_named(options, message):

@@ -9,8 +9,11 @@ import sys
 import pytest
 from PIL import Image
 
-from macnn.data.images import LEAVE_OUT
 from macnn.data.layouts import LAYOUTS
+
+LEFT_OUT = (
+    "a check of the data set finds all such images, --set data.skip_bad_images=... leaves them out"
+)
 
 
 @pytest.fixture
@@ -117,7 +120,7 @@ def test_training_stops_at_a_bad_image_unless_it_may_be_skipped(macnn, broken, t
     code, _, err = train(macnn, broken, tmp_path / "strict", "-q")
     assert code == 3
     assert f"{first(broken)}: does not decode" in err
-    assert err.endswith(f"; {LEAVE_OUT}\n")
+    assert err.endswith(f"; {LEFT_OUT}\n")
     code, _, err = train(
         macnn, broken, tmp_path / "less", "-q", "--set", "data.skip_bad_images=0.01"
     )
@@ -142,7 +145,7 @@ def test_a_bad_image_met_by_a_loader_process_ends_the_command(broken, tmp_path):
     )
     assert done.returncode == 3, done.stderr
     assert f"{first(broken)}: does not decode" in done.stderr
-    assert done.stderr.endswith(f"; {LEAVE_OUT}\n")
+    assert done.stderr.endswith(f"; {LEFT_OUT}\n")
     assert done.stderr.count("\n") == 1
 
 
@@ -162,7 +165,7 @@ def test_evaluation_scores_an_image_or_says_that_it_failed(macnn, birds, broken,
     arguments = ("eval", "--checkpoint", tmp_path / "run", "--data", broken)
     code, _, err = macnn(*arguments, "-q")
     assert code == 3
-    assert err == f"macnn: {bad}: does not decode (empty file); {LEAVE_OUT}\n"
+    assert err == f"macnn: {bad}: does not decode (empty file); {LEFT_OUT}\n"
     code, out, _ = macnn(*arguments, "--set", "data.skip_bad_images=0.05", "--json")
     assert code == 0
     found = json.loads(out)

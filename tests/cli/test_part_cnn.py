@@ -110,7 +110,7 @@ def test_what_cannot_be_trained_is_named(macnn, located, trained, birds, tmp_pat
         return code, err.splitlines()[-1]
 
     code, why = refused("--data", birds)
-    assert (code, why) == (2, "macnn: no parts to crop; pass --init RUN of 'macnn train'")
+    assert (code, why) == (2, "macnn: no parts to crop; name a trained run with --init")
     code, why = refused("--init", trained("baseline"))
     assert code == 4
     assert "a 'baseline' checkpoint, expected macnn" in why

@@ -153,7 +153,7 @@ def test_options_that_make_no_sense_are_refused(macnn, trained, birds, arguments
 def test_what_cannot_be_predicted_with_or_on_is_named(macnn, trained, birds, tmp_path):
     code, _, err = macnn("predict", "--checkpoint", trained("parts"), birds)
     assert code == CHECKPOINT
-    assert "cannot name classes yet; train it with 'macnn train --init'" in err
+    assert "cannot name classes yet; train from it first" in err
     code, _, err = macnn("predict", "--checkpoint", trained("macnn"), tmp_path)
     assert code == DATA
     assert "holds no picture" in err

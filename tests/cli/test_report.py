@@ -37,7 +37,7 @@ def test_eval_writes_the_page_and_report_writes_it_again(macnn, found):
     [
         (["--run", "{here}/nowhere"], 2, "nowhere: not a run folder of macnn; name the folder"),
         (["--run", "{here}"], 2, "{here}: not a run folder of macnn; name the folder"),
-        (["--run", "{found}", "--split", "validation"], 2, "run 'macnn eval --checkpoint"),
+        (["--run", "{found}", "--split", "validation"], 2, "evaluate it first, with --split"),
         (["--run", "{found}", "--baseline", "{here}"], 2, "not evaluated on the test images"),
     ],
 )

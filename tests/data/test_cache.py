@@ -83,14 +83,14 @@ def test_an_image_that_is_not_in_it_is_noticed(images, tmp_path):
 
 
 def test_a_cache_of_smaller_images_is_refused(images, folder):
-    with pytest.raises(UsageError, match="short sides of 32 pixels, --img-size is 64"):
+    with pytest.raises(UsageError, match=r"32 pixels, `data\.image_size` is 64"):
         open_cache(folder, images, 64)
 
 
 def test_a_cache_without_index_or_pixels_is_refused(images, folder):
     for name in ("pixels.bin", "index.jsonl"):
         (folder / name).unlink()
-        with pytest.raises(DataError, match=rf"{name}: no such file; write it with 'macnn data"):
+        with pytest.raises(DataError, match=rf"{name}: no such file; write a new cache"):
             open_cache(folder, images, SIZE)
 
 
@@ -128,7 +128,7 @@ def test_pixels_that_are_cut_off_or_replaced_later_are_one_line(images, folder):
     cache = open_cache(folder, images, SIZE)
     pixels = folder / "pixels.bin"
     os.truncate(pixels, 100)
-    with pytest.raises(DataError, match=r"pixels\.bin: too short; write it with"):
+    with pytest.raises(DataError, match=r"pixels\.bin: too short; write a new cache"):
         cache.read(images.samples[0].path)
     pixels.unlink()
     os.mkfifo(pixels)  # opening it would wait for ever
@@ -150,9 +150,7 @@ def test_the_reason_of_a_bad_image_is_kept(images, tmp_path):
     write_cache(whole, tmp_path / "c", SIZE)
     cache = open_cache(tmp_path / "c", images, SIZE)
     assert cache.reason(bad.sample.path) == "does not decode"
-    with pytest.raises(
-        DataError, match=r"does not decode; 'macnn data check' .* --skip-bad-images"
-    ):
+    with pytest.raises(DataError, match=r"does not decode; a check .* `data.skip_bad_images`"):
         cache.read(bad.sample.path)
 
 
@@ -164,6 +162,6 @@ def test_a_bad_image_or_a_bad_place_leaves_nothing(images, tmp_path):
         write_cache(images, tmp_path / "file" / "cache", SIZE)
     images.samples[3].path.write_bytes(b"x")
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(DataError, match=r"does not decode .*; 'macnn data check' .* --skip-bad"):
+    with pytest.raises(DataError, match=r"does not decode .*; a check .* `data.skip_bad_images`"):
         write_cache(images, tmp_path / "cache", SIZE)
     assert sorted(tmp_path.iterdir()) == before

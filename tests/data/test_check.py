@@ -143,7 +143,7 @@ def test_small_images_stray_files_and_links_to_elsewhere_are_mentioned(birds_cop
     findings = {finding.kind: finding for finding in check(birds_copy).findings}
     assert findings["small"].text == "31 x 400 pixels"
     assert findings["link"].text.endswith(
-        f": lies outside the data set, at {elsewhere}; put it there, or pass --allow-links"
+        f": lies outside the data set, at {elsewhere}; put it there, or use `data.allow_links=true`"
     )
     assert findings["stray"].text == "2 files of no sample: Thumbs.db, unlisted.jpg"
     assert findings["stray"].path == str(first.parent)

@@ -1,31 +1,37 @@
-"""The messages that the page explains are those of the program."""
+"""The messages that the page explains are those of the program, as a command shows them."""
 
 import ast
 import re
 from pathlib import Path
 
 import pytest
+import typer
 
 from macnn import errors
 from macnn.errors import MacnnError
+from macnn_cli.main import app
+from macnn_cli.options import typed_names
+from macnn_cli.wording import as_typed, speak_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 QUOTED = re.findall(r"^    macnn: (.*)$", PAGE, re.MULTILINE)
-LEAST = 8  # characters that a pattern must hold, spaces aside, or it would fit anything
+LEAST = 8  # characters that a message must hold, spaces aside, or it would fit anything
+ANY = "\0"  # in place of a value
+NAMED_BY_VALUE = re.compile(f"`{ANY}(={ANY})?`")  # any setting
 
 
-def pattern(node):
-    """A regular expression for the strings that an expression can give."""
+def template(node):
+    """The strings that an expression can give."""
     if isinstance(node, ast.Constant):
-        return re.escape(str(node.value))
+        return str(node.value)
     if isinstance(node, ast.JoinedStr):
-        return "".join(map(pattern, node.values))
+        return "".join(map(template, node.values))
     if isinstance(node, ast.BinOp):
-        return pattern(node.left) + pattern(node.right)
+        return template(node.left) + template(node.right)
     if isinstance(node, ast.Name) and node.id in CONSTANTS:
-        return re.escape(CONSTANTS[node.id])
-    return ".*"
+        return CONSTANTS[node.id]
+    return ANY
 
 
 def nodes():
@@ -45,22 +51,34 @@ CONSTANTS = {
 
 
 def raised(node):
-    """The pattern of what is raised as an error of the user's or the machine's, if it is here."""
+    """What is raised as an error of the user's or the machine's, if it is here."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
         return None
     kind = getattr(errors, node.func.id, None)
     if not (isinstance(kind, type) and issubclass(kind, MacnnError)):
         return None
-    hints = [pattern(k.value) for k in node.keywords if k.arg == "hint"]
-    return "; ".join([pattern(node.args[0]), *hints])
+    hints = [template(k.value) for k in node.keywords if k.arg == "hint"]
+    return "; ".join([template(node.args[0]), *hints])
 
 
-def compiled(patterns):
-    return [re.compile(p) for p in patterns if p and len(re.sub(r"\.\*|\\ ", "", p)) >= LEAST]
+def commands(group):
+    for command in group.commands.values():
+        yield from commands(command) if hasattr(command, "commands") else [command]
+
+
+def compiled(templates):
+    """Regular expressions for what any command makes of these messages."""
+    said = {t for t in templates if t and len(re.sub(f"[{ANY} ]", "", t)) >= LEAST}
+    typed = set()
+    for command in commands(typer.main.get_command(app)):
+        speak_of(typed_names(command))
+        typed.update(NAMED_BY_VALUE.sub(ANY, as_typed(message)) for message in said)
+    speak_of({})
+    return [re.compile(re.escape(t).replace(re.escape(ANY), ".*")) for t in typed]
 
 
 ERRORS = compiled(map(raised, nodes()))
-STRINGS = compiled(pattern(node) for node in nodes() if isinstance(node, ast.JoinedStr))
+STRINGS = compiled(template(node) for node in nodes() if isinstance(node, ast.JoinedStr))
 
 
 def is_known(message):

@@ -42,12 +42,12 @@ def test_a_machine_without_triton_is_sound(tmp_path):
 def test_a_full_disk_is_found(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(10, 10, 10**8)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    assert "--output" in broken(around(tmp_path / "not" / "there"))["disk"].remedy
+    assert "`run.output`" in broken(around(tmp_path / "not" / "there"))["disk"].remedy
 
 
 def test_little_memory_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(surroundings, "free_bytes", lambda *_: 10**9)
-    assert "1.0 GB" in broken(around(tmp_path))["memory"].text
+    monkeypatch.setattr(surroundings, "LEAST_MEMORY", 2**60)
+    assert "GB free" in broken(around(tmp_path))["memory"].text
 
 
 def test_a_driver_without_a_usable_gpu_is_found(tmp_path, monkeypatch):
@@ -67,7 +67,7 @@ def test_an_operator_that_answers_wrongly_is_found(monkeypatch):
     found = broken(check_operators(CPU))
     assert set(found) == {"grouping_loss"}
     assert "off by" in found["grouping_loss"].text
-    assert "--kernels reference" in found["grouping_loss"].remedy
+    assert "`run.kernels=reference`" in found["grouping_loss"].remedy
 
 
 def test_an_operator_that_answers_nan_or_fails_is_found(monkeypatch):
@@ -96,5 +96,5 @@ def test_training_that_fails_is_found_and_what_builds_on_it_left_out(settings, m
     monkeypatch.setitem(training.SMALL, "model.parts", 0)
     (finding,) = check_training(settings, CPU)
     assert not finding.ok
-    assert "--parts 0" in finding.text
-    assert "'train'" in finding.remedy
+    assert "`model.parts` 0" in finding.text
+    assert "baseline" in finding.remedy

@@ -40,7 +40,7 @@ def test_a_missing_or_damaged_file_is_named(tmp_path, content):
     file = tmp_path / "p.safetensors"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(DataError, match=r"p\.safetensors: .*run 'macnn eval' again"):
+    with pytest.raises(DataError, match=r"p\.safetensors: .*evaluate again"):
         read_predictions(file)
 
 
@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_named(tmp_path, change, said):
     tensors = load_file(file)
     change(tensors)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
-    with pytest.raises(DataError, match=rf"damaged \({said}.*; run 'macnn eval' again"):
+    with pytest.raises(DataError, match=rf"damaged \({said}.*; evaluate again"):
         read_predictions(file)
 
 

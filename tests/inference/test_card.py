@@ -144,7 +144,7 @@ def test_names_are_text_not_markup(run, tmp_path):
 def test_damaged_figures_are_named_and_nothing_is_exported(run):
     (run / "report").mkdir()
     (run / "report" / "eval-test.json").write_text('{"step": "5"}')
-    with pytest.raises(DataError, match=r"eval-test\.json: damaged \(.*; run 'macnn eval' again"):
+    with pytest.raises(DataError, match=r"eval-test\.json: damaged \(.*; evaluate again"):
         card(run)
     assert not (run.parent / "out").exists()
 

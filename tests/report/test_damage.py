@@ -71,7 +71,7 @@ def said_of(run, images, read):
     """What is said of the figures as they are now, None if they may be shown."""
     try:
         odd = replace(read, figures=read_figures(run.folder, "test"))
-        page._check(images, odd)
+        page.check_images(images, odd)
     except MacnnError as error:
         return str(error)
     return None
@@ -160,7 +160,7 @@ def test_predictions_of_another_evaluation_are_refused(run, change):
     file = run.folder / "report" / "predictions-test.safetensors"
     found = read_predictions(file)
     write_predictions(file, replace(found, **change(found)))
-    assert "run 'macnn eval' again" in refusal(run)
+    assert "evaluate again" in refusal(run)
 
 
 @pytest.fixture

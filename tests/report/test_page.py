@@ -126,5 +126,5 @@ def test_a_baseline_without_classifiers_is_refused(run_of):
 def test_a_damaged_evaluation_is_named(run_of):
     run = run_of("baseline")
     (run.folder / "report" / "eval-test.json").write_text("{")
-    with pytest.raises(DataError, match=r"eval-test\.json: damaged .*; run 'macnn eval' again"):
+    with pytest.raises(DataError, match=r"eval-test\.json: damaged .*; evaluate again"):
         run.page()

@@ -45,7 +45,7 @@ def test_a_failed_run_says_so(tmp_path):
 
 def test_a_used_folder_is_refused_without_overwrite(tmp_path):
     RunFolder(tmp_path, Settings(), (), overwrite=False)
-    with pytest.raises(UsageError, match="--overwrite"):
+    with pytest.raises(UsageError, match="`overwrite`"):
         RunFolder(tmp_path, Settings(), (), overwrite=False)
 
 
@@ -67,7 +67,7 @@ def test_a_run_that_failed_before_its_first_checkpoint_is_begun_again(tmp_path):
         raise RuntimeError("a picture is broken")
     check_output(tmp_path, overwrite=False)
     (tmp_path / "checkpoints" / "step-1").mkdir(parents=True)
-    with pytest.raises(UsageError, match="--resume auto goes on"):
+    with pytest.raises(UsageError, match="`resume=auto` goes on"):
         check_output(tmp_path, overwrite=False)
 
 
@@ -93,5 +93,5 @@ def test_a_folder_of_other_things_is_never_overwritten(tmp_path):
             check_output(tmp_path, overwrite)
     with pytest.raises(UsageError, match="is a file"):
         check_output(tmp_path / "thesis.tex", overwrite=True)
-    with pytest.raises(UsageError, match="--output DIR"):
+    with pytest.raises(UsageError, match=r"pass `run\.output`"):
         check_output(None, overwrite=True)

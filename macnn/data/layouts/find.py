@@ -59,7 +59,7 @@ class Found:
             sample, place = away[0]
             raise DataError(
                 f"{shown(sample.path)}: a link leads out of the data set, to {shown(place)}",
-                hint="put the image itself there, or pass --allow-links",
+                hint="put the image itself there, or use `data.allow_links=true`",
             )
         return images
 
@@ -78,9 +78,7 @@ def find(root: Path, dataset: str = "auto") -> Found:
     named = None if dataset == "auto" else LAYOUTS[dataset]
     try:
         if not root.exists():
-            raise DataError(
-                f"{shown(root)}: no such folder", hint="--data takes the folder of a data set"
-            )
+            raise DataError(f"{shown(root)}: no such folder", hint="name that of a data set")
         fits = _fits(root, (named,) if named else (*PUBLISHED, FOLDERS, MANIFEST))
         if not fits and root.is_dir():
             below = [root / name for name in folders(root)]
@@ -94,8 +92,8 @@ def find(root: Path, dataset: str = "auto") -> Found:
         raise DataError(f"{shown(root)}: holds several data sets ({names})", hint="name one")
     if len(fits) > 1:
         reasons = " and ".join(f"{fit.layout.name} ({fit.why})" for fit in fits)
-        names = " or ".join(f"--dataset {fit.layout.name}" for fit in fits)
-        raise UsageError(f"{shown(fits[0].root)}: looks like {reasons}", hint=f"pass {names}")
+        names = " or ".join(f"`data.dataset={fit.layout.name}`" for fit in fits)
+        raise UsageError(f"{shown(fits[0].root)}: looks like {reasons}", hint=f"use {names}")
     if fits:
         return fits[0]
     if named:  # its loader knows best what is missing
@@ -103,11 +101,11 @@ def find(root: Path, dataset: str = "auto") -> Found:
     if not root.is_dir():
         raise DataError(
             f"{shown(root)}: in no layout that is known",
-            hint="'macnn data layouts' shows them; a CSV manifest always works",
+            hint="name a folder of class folders, or a CSV manifest",
         )
     raise DataError(
         f"{shown(root)}: in no layout that is known, {lacks(root)}",
-        hint="make one folder per class, at least two; 'macnn data layouts' shows other ways",
+        hint="make one folder per class, at least two, or list the images in a CSV manifest",
     )
 
 

@@ -17,7 +17,7 @@ from macnn.text import counted, shown
 class Layout:
     """A way in which people keep a data set on disk.
 
-    name: what `--dataset` takes. title: what people call it. tree: the expected files.
+    name: what `data.dataset` takes. title: what people call it. tree: the expected files.
     recognise: why a folder (or file) looks like this layout, or None; a damaged data set should
     still be recognised, so that `load` can say what is wrong. load: reads it, or raises a
     DataError that names the file and the remedy.
@@ -164,5 +164,5 @@ def need(root: Path, title: str, *names: str) -> None:
         if not (root / name).exists():
             raise DataError(
                 f"{shown(root)}: not in the {title} layout, {name} is missing",
-                hint="'macnn data layouts' shows what is expected",
+                hint="name its whole folder, or another `data.dataset`",
             )

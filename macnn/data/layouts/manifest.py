@@ -17,7 +17,7 @@ from macnn.text import shown
 
 COLUMNS = ("path", "label", "split")
 TREE = """\
-birds.csv               --data birds.csv, or the folder that holds it
+birds.csv               named itself, or by the folder that holds it
     path,label,split    a header; more columns do no harm
     a/1.jpg,wren,train  path: below the folder of the file, or absolute; label: any text
     b/2.jpg,robin,test  split: train, val (or valid, validation), test; without the column
@@ -67,7 +67,7 @@ def _locate(root: Path) -> Path:
     if not found:
         raise DataError(
             f"{shown(root)}: no CSV file with a column 'path'",
-            hint="'macnn data layouts' shows what is expected",
+            hint=f"a manifest has the columns {','.join(COLUMNS)}",
         )
     if len(found) > 1:
         names = ", ".join(shown(file.name) for file in found)

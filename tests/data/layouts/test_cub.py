@@ -95,7 +95,7 @@ def test_a_broken_file_is_refused(layout, refused, file, old, new, message):
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_missing_file_is_refused(layout, refused, name):
     (layout / name).unlink()
-    refused(layout, "CUB-200-2011", f"{name} is missing", "macnn data layouts")
+    refused(layout, "CUB-200-2011", f"{name} is missing", "or another --dataset")
 
 
 @pytest.mark.parametrize("name", ["images.txt", "bounding_boxes.txt", "parts/part_locs.txt"])

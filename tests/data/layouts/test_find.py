@@ -37,7 +37,11 @@ def test_two_layouts_that_fit_are_refused(tmp_path, write_images):
     (tmp_path / "list.csv").write_text("path,label\nwren/1.jpg,wren\nrobin/1.jpg,robin\n")
     with pytest.raises(UsageError) as refused:
         find(tmp_path)
-    for word in ("folders (it holds 2 folders", "manifest (list.csv", "pass --dataset folders or"):
+    for word in (
+        "folders (it holds 2 folders",
+        "manifest (list.csv",
+        "use `data.dataset=folders` or",
+    ):
         assert word in str(refused.value)
     assert find(tmp_path, "folders").layout is LAYOUTS["folders"]
     assert len(open_data_set(tmp_path, "manifest").samples) == 2
@@ -53,10 +57,10 @@ def test_two_data_sets_in_one_folder_are_refused(tmp_path):
 
 
 def test_nothing_there_and_nothing_known_are_refused(tmp_path):
-    with pytest.raises(DataError, match="no such folder; --data takes"):
+    with pytest.raises(DataError, match="no such folder; name that of a data set"):
         find(tmp_path / "nowhere")
     (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(DataError, match="in no layout that is known; 'macnn data layouts'"):
+    with pytest.raises(DataError, match="in no layout that is known; name a folder of class"):
         find(tmp_path / "notes.txt")
 
 
@@ -72,7 +76,7 @@ def test_where_nothing_fits_it_is_said_what_class_folders_lack(tmp_path, write_i
     write_images(tmp_path, files)
     with pytest.raises(DataError, match=f"is known, {lack}; make one folder per class") as refused:
         find(tmp_path)
-    assert "'macnn data layouts'" in str(refused.value)
+    assert "CSV manifest" in str(refused.value)
 
 
 def test_a_named_layout_says_what_is_missing(tmp_path):

@@ -126,5 +126,7 @@ def test_one_class_is_refused(split, refused):
 
 def test_loose_images_are_refused(flat, refused, tmp_path, write_images):
     write_images(tmp_path / "loose", ["a.jpg", "b.jpg"])
-    refused(tmp_path / "loose", "in no layout that is known", "macnn data layouts")
+    refused(
+        tmp_path / "loose", "in no layout that is known", "or list the images in a CSV manifest"
+    )
     refused(tmp_path / "loose", "no folder in it holds images", dataset="folders")
