@@ -53,7 +53,7 @@ def demo_seeds(figures: dict[str, Any]) -> str:
     ]
     rows.append(["mean", *map(_value, columns)])
     return _markdown(
-        ["seed", "baseline", "parts summed", "PCK 0.1", "share with two parts in one place"], rows
+        ["seed", "baseline", "parts summed", "PCK 0.1", "peak collision rate"], rows
     )
 
 
@@ -110,7 +110,7 @@ def factors(figures: dict[str, Any]) -> str:
                 _value(factor.get("peak_collision_rate")),
             ]
         )
-    scores = ["accuracy", "PCK 0.1", "PCK 0.15", "parts, best to worst", "crowded"]
+    scores = ["accuracy", "PCK 0.1", "PCK 0.15", "parts, best to worst", "peak collision rate"]
     return _markdown(["factor", "options", *scores], rows)
 
 

@@ -31,7 +31,7 @@ STATE = {
     "distance_fraction": "Dis, spread around the peak",
     "relative_entropy": "Entropy, 1 is a uniform map",
     "peak_distance": "Distance between peaks",
-    "peak_collision_rate": "Images with two parts in one place",
+    "peak_collision_rate": "Peak collision rate",
 }
 """Figures of metrics.jsonl that say what becomes of the parts."""
 

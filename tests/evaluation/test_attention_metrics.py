@@ -63,7 +63,7 @@ def test_neighbouring_cells_count_as_one_place(cell, share):
     assert figures(peaked((2, 1), cell)).peak_collision_rate == share
 
 
-def test_shared_peaks_counts_images_not_pairs():
+def test_peak_collision_rate_counts_images_not_pairs():
     apart, merged = peaked((0, 0), (4, 0), (0, 3)), peaked((1, 1), (1, 1), (1, 1))
     assert figures(torch.cat((apart, merged, apart, apart))).peak_collision_rate == 0.25
 
@@ -109,7 +109,7 @@ def test_collapse_is_warned_of_with_a_remedy():
     assert collapse_warning(figures(peaked((0, 0), (7, 3)))) is None
     merged = figures(peaked((0, 0), (1, 1)))
     assert "0.18 of the map apart" in collapse_warning(merged)
-    assert "--anchor-weight" in collapse_warning(merged)
+    assert "`train.anchor_weight`" in collapse_warning(merged)
     assert collapse_warning(replace(merged, peak_distance=0.3)) is None
     assert collapse_warning(replace(merged, peak_distance=None)) is None
 
