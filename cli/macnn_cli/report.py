@@ -24,14 +24,15 @@ def report(
     'eval' writes it too; this draws it again, with another baseline or after the images have
     moved, and runs no network.
     """
-    from macnn.report import page
+    from macnn.commands.report import run as write_page
+    from macnn.report.page import read_baseline
     from macnn.runs.contents import refuse_links
     from macnn.runs.portable import read_settings
 
     settings = given.resolve(read_settings(run)).settings
     refuse_links(run)
-    compared = page.read_baseline(baseline, split) if baseline else None
-    file = page.run(run, settings, split=split, baseline=compared)
+    compared = read_baseline(baseline, split) if baseline else None
+    file = write_page(run, settings, split=split, baseline=compared)
     if json:
         print_json({"page": str(file)})
     else:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from macnn import distributed
+from macnn.commands.report import run as report_page
 from macnn.config import Settings
 from macnn.data.samples import Split
 from macnn.errors import DiskError
@@ -86,5 +87,5 @@ def run(
             write_json(files[-2], content)
         except OSError as error:
             raise DiskError(f"{report}: cannot be written ({error})") from None
-        page.run(run, settings, split=split, baseline=compared)
+        report_page(run, settings, split=split, baseline=compared)
         return content

@@ -1,4 +1,4 @@
-"""The stage behind `macnn report`: an evaluated run in, one page that opens offline out."""
+"""One page about an evaluated run, that opens offline."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +10,16 @@ from markupsafe import Markup
 
 from macnn.config import Settings
 from macnn.data.samples import ImageSet, Split
-from macnn.errors import DataError, DiskError, UsageError
+from macnn.errors import DataError, UsageError
 from macnn.evaluation.figures import AGAIN, Figures, read_figures
 from macnn.evaluation.localisation import Match
 from macnn.evaluation.metrics import Accuracy, Classification
 from macnn.evaluation.predictions import Predictions
-from macnn.files import write_text
-from macnn.reading import why
 from macnn.report import charts
-from macnn.report.contents import Contents, read_contents
+from macnn.report.contents import Contents
 from macnn.report.pictures import Album
 from macnn.report.selection import Pair, Verdict, judge, select
 from macnn.report.style import part_colour, readable
-from macnn.runs.setup import open_images
 from macnn.text import shown
 
 _LONGEST = 2000  # characters of a text on the page
@@ -110,38 +107,6 @@ def read_baseline(run: Path, split: Split) -> Baseline:
     return Baseline(run.resolve().name, accuracy.joint)
 
 
-def run(folder: Path, settings: Settings, *, split: Split, baseline: Baseline | None) -> Path:
-    """Write the page of a run that was evaluated on `split`; returns its file.
-
-    Args:
-        folder: the run folder.
-        settings: those of the run; its images are read again for the pictures.
-        split: which evaluation to show.
-        baseline: what to compare with, if anything.
-
-    Raises:
-        UsageError: the run was not evaluated on the split.
-        DataError: a file of the run is damaged, or the images are not those of the evaluation.
-        DiskError: the page cannot be written.
-    """
-    contents = read_contents(folder, settings, split)
-    allowed = contents.figures.skip_bad_images
-    data = (
-        settings.data
-        if allowed is None
-        else settings.data.model_copy(update={"skip_bad_images": allowed})
-    )
-    images = open_images(settings.model_copy(update={"data": data})).split(split)
-    _check(images, contents)
-    file = page_of(folder, split)
-    text = render(contents, images, settings, baseline)
-    try:
-        write_text(file, text)
-    except OSError as error:
-        raise DiskError(f"{shown(file)}: cannot be written ({why(error)})") from None
-    return file
-
-
 def render(
     contents: Contents,
     images: ImageSet,
@@ -206,7 +171,7 @@ def _printable(value: Any) -> Any:
     return shown(value, _LONGEST) if plain else value
 
 
-def _check(images: ImageSet, contents: Contents) -> None:
+def check_images(images: ImageSet, contents: Contents) -> None:
     """Check that figures, predictions and images are of one evaluation.
 
     Raises:

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from macnn import events
+from macnn.commands.report import run
 from macnn.config import Settings, resolve
 from macnn.evaluation.evaluate import evaluate
 from macnn.evaluation.metrics import classification_report
@@ -23,7 +24,7 @@ from macnn.evaluation.predictions import write_predictions
 from macnn.files import write_json, write_text
 from macnn.model import Network, NetworkSpec
 from macnn.model.backbones import BackboneSpec, build_backbone
-from macnn.report import page
+from macnn.report.page import read_baseline
 from macnn.runs.environment import environment
 from macnn.runs.setup import open_images, open_loader
 
@@ -46,7 +47,7 @@ class Run:
 
     def page(self, baseline=None):
         """Its page, written now."""
-        return page.run(self.folder, self.settings, split="test", baseline=baseline)
+        return run(self.folder, self.settings, split="test", baseline=baseline)
 
 
 def evaluated(birds, folder, kind):
@@ -99,7 +100,7 @@ def run_of(birds, tmp_path_factory):
 @pytest.fixture(scope="session")
 def html(run_of):
     """The page of an evaluated run, compared with a baseline."""
-    return run_of("macnn").page(page.read_baseline(run_of("baseline").folder, "test"))
+    return run_of("macnn").page(read_baseline(run_of("baseline").folder, "test"))
 
 
 @pytest.fixture(scope="session")
