@@ -9,7 +9,7 @@ from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resum
 @takes_settings(
     *("data", "model", "pretrain", "run"),
     also=("run.kernels",),
-    without=("data.augment", "run.tensorboard"),
+    without=("data.augment", "model.map_gradient", "model.part_features", "run.tensorboard"),
 )
 def pretrain_parts(
     *,

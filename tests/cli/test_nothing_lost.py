@@ -40,11 +40,11 @@ class Made:
 def made(tmp_path_factory):
     """Written once, in a folder laid out as the home folder is; to be copied, not changed."""
     folder = tmp_path_factory.mktemp("made")
-    step = TrainStep.step
+    update = TrainStep.update
 
-    def stopping(self, number, *arguments):
-        step(self, number, *arguments)
-        if number == 3:
+    def stopping(self, optimiser):
+        update(self, optimiser)
+        if self.step == 3:
             signal.raise_signal(signal.SIGTERM)
 
     def call(code, *arguments):
@@ -52,7 +52,7 @@ def made(tmp_path_factory):
             patch.chdir(folder)
             patch.setattr(sys, "argv", ["macnn", *map(str, arguments)])
             if code == STOPPED:
-                patch.setattr(TrainStep, "step", stopping)
+                patch.setattr(TrainStep, "update", stopping)
             with pytest.raises(SystemExit) as left:
                 run_command()
         assert left.value.code == code
