@@ -28,13 +28,13 @@ def run(data: Path, weights: Path, output: Path, names: list[str]) -> None:
     for seed in SEEDS:
         parts, common = output / f"parts-{seed}", ["--seed", str(seed), "--precision", "bf16", "-q"]
         if not (parts / "summary.json").exists():
-            split = ["--validation", "0.3", "--split-seed", str(seed)]
+            split = ["--set", "data.validation=0.3", "--set", f"data.split_seed={seed}"]
             _macnn("pretrain-parts", "--data", data, "--backbone", "squeezenet1_0", *split, *common,
                    "--weights", weights, "--output", parts, "--overwrite")  # fmt: skip
         for name in names:
             folder = output / f"{name}-{seed}"
             if not (folder / "summary.json").exists():
-                options = [*PLAN["common"].split(), *FACTORS[name].split()]
+                options = f"{_common(FACTORS[name])} {FACTORS[name]}".split()
                 _macnn("train", "--init", parts, *common, *options,
                        "--output", folder, "--overwrite")  # fmt: skip
             if not (folder / "report" / "eval-validation.json").exists():
@@ -57,9 +57,14 @@ def collect(output: Path) -> dict[str, Any]:
         "made_by": f"python tools/experiments.py collect {output.name}",
         "seeds": SEEDS,
         "images": results[0]["images"],
-        "common": PLAN["common"],
+        "common": _common(""),
         "factors": factors,
     }
+
+
+def _common(factor: str) -> str:
+    """The options before those of a factor."""
+    return PLAN["common"] if "--parts 0" in factor else f"{PLAN['common']} {PLAN['with_parts']}"
 
 
 def _best(result: dict[str, Any]) -> dict[str, float]:

@@ -62,8 +62,5 @@ def train(
         ["of which waiting for data", percent(summary["data_wait_share"])],
         ["validation accuracy", percent(summary["validation_accuracy"])],
     ]
-    if phase := summary.get("grouping"):
-        gain = f", {phase['speed_up']:.1f} times as fast" if "speed_up" in phase else ""
-        rows.append(["features of grouping phases kept", phase["kept_in"] + gain])
     print_table("Trained", ["figure", "value"], rows)
     print_line(f"checkpoint: {summary['checkpoint']}")

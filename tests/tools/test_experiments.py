@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+
+from macnn_cli.main import app
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +22,9 @@ def experiments(tool, monkeypatch):
 
 @pytest.fixture
 def runs(experiments, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiments, "FACTORS", {"defaults": "", "no anchor": "--anchor-weight 0"})
+    monkeypatch.setattr(
+        experiments, "FACTORS", {"defaults": "", "no anchor": "--set train.anchor_weight=0"}
+    )
     for name in experiments.FACTORS:
         for seed in experiments.SEEDS:
             folder = tmp_path / f"{name}-{seed}"
@@ -40,13 +45,11 @@ def runs(experiments, tmp_path, monkeypatch):
 def test_every_factor_has_its_options_and_the_figures_of_every_seed(experiments, runs, tool):
     found = experiments.collect(runs)
     factor = found["factors"]["no anchor"]
-    assert factor["arguments"] == "--anchor-weight 0"
+    assert factor["arguments"] == "--set train.anchor_weight=0"
     assert factor["accuracy"]["runs"] == [0.5, 0.6, 0.7]
     table = tool("tables").factors(found)
-    row = (
-        "| no anchor | `--anchor-weight 0` | 0.600 ± 0.100 | 0.250 ± 0.000 | 0.500 ± 0.000 | 0.50 |"
-    )
-    assert row in table
+    figures = "0.600 ± 0.100 | 0.250 ± 0.000 | 0.500 ± 0.000 | 0.50 |"
+    assert f"| no anchor | `--set train.anchor_weight=0` | {figures}" in table
 
 
 def test_an_unknown_factor_is_named_before_anything_is_trained(experiments):
@@ -57,6 +60,12 @@ def test_an_unknown_factor_is_named_before_anything_is_trained(experiments):
 def test_every_factor_is_made_of_options_of_train(experiments):
     frozen = (ROOT / "tests" / "cli" / "options.txt").read_text(encoding="utf-8").splitlines()
     known = {word for line in frozen if line.startswith("train ") for word in line.split()}
-    texts = [experiments.PLAN["common"], *experiments.FACTORS.values()]
-    used = {word for text in texts for word in text.split() if word.startswith("--")}
-    assert used <= known
+    texts = [
+        experiments.PLAN["common"],
+        experiments.PLAN["with_parts"],
+        *experiments.FACTORS.values(),
+    ]
+    words = " ".join(texts).split()
+    assert {word for word in words if word.startswith("--")} <= known
+    settings = {word.split("=")[0] for word in words if "=" in word}
+    assert settings <= typer.main.get_command(app).commands["train"].callback.used
