@@ -290,7 +290,7 @@ def weights(draw, home):
             content[draw.randrange(len(content))] = draw.randrange(256)
             file.write_bytes(bytes(content))
             what += ", one byte changed"
-    return what, ("train", *TRAIN, "--parts", 0, "--weights", file.name, "--output", "out")
+    return what, ("train", *TRAIN[:-2], "--parts", 0, "--weights", file.name, "--output", "out")
 
 
 class _Runs:

@@ -36,7 +36,7 @@ def make(folder):
     start = ("train", "--init", "parts", *TRAIN)
     here(*start, "--save-every", 1, *KEEP, "--output", "stopped", code=75, stop=3)
     here(*start, *KEEP, "--output", "trained")
-    here("train", "--init", "parts", *TRAIN, *KEEP, "--parts", 0, "--output", "baseline")
+    here("train", "--init", "parts", *TRAIN[:-2], *KEEP, "--parts", 0, "--output", "baseline")
     streams = (*KEEP, "--stream-epochs", 1, "--stream-size", 32)
     here("train-part-cnn", "--init", "trained", *SHORT, *streams, "--output", "streams")
     for run in ("parts", "trained", "baseline"):
