@@ -84,8 +84,8 @@ class Backbone(nn.Module):
 def map_shape(backbone: nn.Module, image_size: int) -> tuple[int, int, int]:
     """C, H, W of the feature map of a backbone for square images of `image_size` pixels.
 
-    Shapes alone are computed, on the meta device, which takes no memory, whatever the size. A
-    backbone that cannot compute there is run on a black image.
+    Of a `Backbone` shapes alone are computed, on the meta device, which takes no memory, whatever
+    the size. Any other module is run once, on a ramp from black to white.
 
     Raises:
         UsageError: it cannot take this size, or its output is no spatial map, or not finite.
@@ -93,17 +93,15 @@ def map_shape(backbone: nn.Module, image_size: int) -> tuple[int, int, int]:
     was_training = backbone.training
     backbone.eval()
     tensors = {**dict(backbone.named_parameters()), **dict(backbone.named_buffers())}
-    shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
     here = next(iter(tensors.values()), torch.empty(0)).device
-    black = torch.zeros(1, 3, image_size, image_size)
+    ramp = torch.linspace(0, 1, 3 * image_size**2).view(1, 3, image_size, image_size)
     try:
         with redirect_stderr(StringIO()):  # torch.fx prints code there when a layer fails
-            try:
-                features = functional_call(backbone, shapes, (black.to("meta"),))
-            except Exception:  # of what is not there, maybe
-                if isinstance(backbone, Backbone) or here.type == "meta":
-                    raise
-                features = backbone(black.to(here))
+            if isinstance(backbone, Backbone):
+                shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
+                features = functional_call(backbone, shapes, (ramp.to("meta"),))
+            else:
+                features = backbone(ramp.to(here))
     # A node in the middle of a network may need anything; transformers are built for one size.
     except Exception as error:
         if any(words in str(error) for words in NO_ROOM):
@@ -124,7 +122,7 @@ def map_shape(backbone: nn.Module, image_size: int) -> tuple[int, int, int]:
             "`data.image_size`",
         )
     if features.device.type != "meta" and not features.isfinite().all():
-        raise UsageError("`backbone`: its features of a black image are not finite")
+        raise UsageError("`backbone`: its features of a test image are not finite")
     return shape[1], shape[2], shape[3]
 
 

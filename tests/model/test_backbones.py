@@ -1,10 +1,12 @@
 import pytest
 import torch
+from torch import nn
 from torchvision import models
 
 from macnn.errors import CheckpointError, UsageError
 from macnn.model.alignment import CellGrid, cell_grid
-from macnn.model.backbones import Backbone, BackboneSpec, ShapesOnly, build_backbone
+from macnn.model.backbones import Backbone, BackboneSpec, ShapesOnly, create_backbone, map_shape
+from macnn.model.tiny import tiny_weights_path
 
 
 @pytest.mark.parametrize(
@@ -18,13 +20,13 @@ from macnn.model.backbones import Backbone, BackboneSpec, ShapesOnly, build_back
 )
 def test_a_torchvision_network_is_cut_at_its_last_spatial_map(name, shape, offset):
     backbone = Backbone(BackboneSpec(name))
-    assert backbone.map_shape(224) == shape
+    assert map_shape(backbone, 224) == shape
     assert cell_grid(backbone.body, 224, shape[1:]).offset == (offset, offset)
 
 
 def test_vgg_is_cut_at_the_relu_before_the_last_pooling_as_in_the_paper():
     backbone = Backbone(BackboneSpec("vgg11"))
-    assert backbone.map_shape(96) == (512, 6, 6)
+    assert map_shape(backbone, 96) == (512, 6, 6)
     assert cell_grid(backbone.body, 96, (6, 6)) == CellGrid((6, 6), (8.0, 8.0), (16.0, 16.0))
 
 
@@ -67,7 +69,7 @@ def test_parameter_names_stay_those_of_torchvision():
 
 def test_a_tap_may_be_chosen():
     backbone = Backbone(BackboneSpec("resnet18", "layer3"))
-    assert backbone.map_shape(224) == (256, 14, 14)
+    assert map_shape(backbone, 224) == (256, 14, 14)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_an_unknown_network_or_tap_is_refused_with_a_near_one(spec, message):
 )
 def test_a_network_without_a_spatial_map_is_refused(name, tap):
     with ShapesOnly(), pytest.raises(UsageError, match="no spatial map"):
-        Backbone(BackboneSpec(name, tap)).map_shape(224)
+        map_shape(Backbone(BackboneSpec(name, tap)), 224)
 
 
 @pytest.mark.parametrize("name", ["tiny", "regnet_y_128gf", "swin_b"])
@@ -103,7 +105,7 @@ def test_the_shape_of_a_map_is_known_before_weights_and_pixels_take_memory(name)
         backbone = Backbone(BackboneSpec(name))
     assert sum(p.nbytes for p in backbone.parameters() if p.device.type != "meta") < 2**20
     stride = 8 if name == "tiny" else 32
-    assert backbone.map_shape(2048)[1:] == (2048 // stride, 2048 // stride)
+    assert map_shape(backbone, 2048)[1:] == (2048 // stride, 2048 // stride)
 
 
 @pytest.mark.parametrize("name", ["tiny", "resnet18", "swin_t"])
@@ -111,28 +113,130 @@ def test_the_shape_of_a_map_is_that_of_the_features(name):
     backbone = Backbone(BackboneSpec(name)).eval()
     with torch.no_grad():
         features = backbone(torch.zeros(1, 3, 96, 96, dtype=torch.uint8))
-    assert backbone.map_shape(96) == tuple(features.shape[1:])
+    assert map_shape(backbone, 96) == tuple(features.shape[1:])
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_0", "convnext_tiny"])
 def test_an_image_that_ends_before_the_layers_do_is_refused(name):
     backbone = Backbone(BackboneSpec(name))
-    with pytest.raises(UsageError, match=r"16 px are too small.*larger --img-size"):
-        backbone.map_shape(16)
+    with pytest.raises(UsageError, match=r"16 px are too small.*raise `data\.image_size`"):
+        map_shape(backbone, 16)
     assert backbone.training
 
 
 def test_a_size_the_network_was_not_made_for_is_refused():
-    with pytest.raises(UsageError, match=r"64 px do not fit.*--img-size"):
-        Backbone(BackboneSpec("vit_b_16", "encoder")).map_shape(64)
+    with pytest.raises(UsageError, match=r"64 px do not fit.*`data\.image_size`"):
+        map_shape(Backbone(BackboneSpec("vit_b_16", "encoder")), 64)
 
 
 def test_weights_are_never_fetched_or_left_random_silently():
-    with pytest.raises(UsageError, match="--weights FILE"):
-        build_backbone(BackboneSpec("squeezenet1_0"), None)
+    with pytest.raises(UsageError, match=r"`model\.weights` to a file"):
+        create_backbone("squeezenet1_0")
 
 
 def test_the_wrong_weights_are_refused(real_weights):
-    build_backbone(BackboneSpec("squeezenet1_0"), str(real_weights))
+    create_backbone("squeezenet1_0", weights=str(real_weights))
     with pytest.raises(CheckpointError, match="not weights of squeezenet1_1"):
-        build_backbone(BackboneSpec("squeezenet1_1"), str(real_weights))
+        create_backbone("squeezenet1_1", weights=str(real_weights))
+
+
+def images(count=2, size=64):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
+
+
+@pytest.mark.parametrize("name", ["tiny", "resnet18"])
+def test_images_may_be_bytes_or_floats_and_normalised_by_the_caller(name):
+    backbone = create_backbone(name, weights="none").eval()
+    plain = create_backbone(name, weights="none", normalise=False).eval()
+    plain.load_state_dict(backbone.state_dict())
+    floats = images().float() / 255
+    mean, std = backbone.mean, backbone.std
+    expected = backbone(images())
+    assert torch.equal(backbone(floats), expected)
+    assert torch.equal(plain((floats - mean) / std), expected)
+    assert not torch.equal(plain(floats), expected)
+
+
+def test_the_packaged_weights_are_those_of_a_new_tiny_backbone():
+    packaged = create_backbone("tiny", weights=tiny_weights_path()).state_dict()
+    default = create_backbone("tiny").state_dict()
+    assert all(torch.equal(default[name], value) for name, value in packaged.items())
+
+
+class Untraceable(nn.Module):
+    """Looks at values, which neither the meta device nor torch.fx has."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 4, 4)
+
+    def forward(self, images):
+        return self.first(images) if images.max() > 1 else self.first(images).relu()
+
+
+def test_a_backbone_may_look_at_values_which_no_tracing_can():
+    backbone = Untraceable()
+    assert map_shape(backbone, 32) == (8, 8, 8)
+    assert cell_grid(backbone, 32, (8, 8)) == CellGrid((8, 8), (2.0, 2.0), (4.0, 4.0))
+    assert backbone.training
+
+
+class Contrast(nn.Module):
+    """Normalises every image by its own contrast, which a plain one does not have."""
+
+    def forward(self, images):
+        return images / images.std(dim=(1, 2, 3), keepdim=True)
+
+
+def test_a_backbone_may_divide_by_the_contrast_of_the_image():
+    assert map_shape(Contrast(), 32) == (3, 32, 32)
+
+
+class Answer(nn.Module):
+    """Gives what it is told to, whatever it sees."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, images):
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "came"),
+    [
+        (torch.zeros(1, 8), "(1, 8)"),
+        (torch.zeros(1, 8, 4), "(1, 8, 4)"),
+        (torch.zeros(1, 8, 1, 1), "(1, 8, 1, 1)"),
+        (torch.zeros(1, 8, 0, 4), "(1, 8, 0, 4)"),
+        (torch.zeros(8, 4, 4), "(8, 4, 4)"),
+        (torch.zeros(2, 8, 4, 4), "(2, 8, 4, 4)"),
+        ({"out": torch.zeros(1, 8, 4, 4)}, "dict"),
+        ((torch.zeros(1, 8, 4, 4),), "tuple"),
+        (None, "NoneType"),
+    ],
+)
+def test_an_output_that_is_no_spatial_map_is_refused_with_what_came(answer, came):
+    with pytest.raises(ValueError, match="expected features") as refused:
+        map_shape(Answer(answer), 32)
+    assert str(refused.value).startswith(f"`backbone`: its output {came} is no spatial map")
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_features_that_are_not_finite_are_refused(value):
+    with pytest.raises(ValueError, match="`backbone`: .*not finite"):
+        map_shape(Answer(torch.full((1, 8, 4, 4), value)), 32)
+
+
+def test_weights_that_are_not_finite_are_refused():
+    backbone = nn.Conv2d(3, 8, 4, 4)
+    backbone.bias.data[3] = torch.nan
+    with pytest.raises(ValueError, match="`backbone`: .*not finite"):
+        map_shape(backbone, 32)
+
+
+def test_a_backbone_that_fails_is_refused_with_its_reason():
+    with pytest.raises(ValueError, match="expected input.* 4 channels, but got 3"):
+        map_shape(nn.Conv2d(4, 8, 4), 32)
