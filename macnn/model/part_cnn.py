@@ -75,7 +75,8 @@ class PartCNN(nn.Module):
         self.shared, self.classes, self.parts = shared, locator.classes, locator.parts
         self.locator = locator.requires_grad_(False)
         count = 1 if shared else self.stream_count
-        self.streams = nn.ModuleList(deepcopy(locator.backbone) for _ in range(count))
+        copies = nn.ModuleList(deepcopy(locator.backbone) for _ in range(count))
+        self.streams = copies.requires_grad_(True)  # the locator's own is not trained
         channels = locator.map_shape[0]
         self.classifiers = StreamClassifiers(self.stream_count, channels, locator.classes)
         self.shrink = image_size // locator.image_size

@@ -1,29 +1,25 @@
-from dataclasses import asdict
-
 import pytest
 import torch
 from torch.testing import assert_close
 
-from macnn.model import Network, NetworkSpec, PartCNN, PartCNNSpec, build_part_cnn
-from macnn.model.backbones import Backbone, BackboneSpec
+from macnn.model import MACNN, PartCNN, create_backbone
 
 STREAMS = 4  # whole image, object, two parts
 
 
 def part_cnn(image_size=64, shared=False):
     torch.manual_seed(0)
-    own = NetworkSpec("tiny", None, 64, 2, classes=5, power=8.0, response_scale=2.0)
-    spec = PartCNNSpec(
-        **asdict(own) | {"image_size": image_size},
-        locator_size=64,
+    locator = MACNN(create_backbone("tiny", weights="none"), 2, 5, image_size=64)
+    locator.response_scale.set(2.0)
+    made = PartCNN(
+        locator,
+        image_size=image_size,
         stream_size=32,
         part_share=0.25,
         object_threshold=0.5,
         shared=shared,
     )
-    locator = Network(own, Backbone(BackboneSpec("tiny")))
-    streams = [Backbone(BackboneSpec("tiny")) for _ in range(1 if shared else STREAMS)]
-    return PartCNN(spec, locator, streams).eval()
+    return made.eval()
 
 
 def images(size=64, count=3):
@@ -34,12 +30,14 @@ def images(size=64, count=3):
 @pytest.mark.parametrize("shared", [False, True])
 def test_every_stream_the_locator_and_all_streams_classify(shared):
     network = part_cnn(shared=shared)
-    logits, attention, joint = network(images())
-    assert logits.shape == (3, STREAMS + 1, 5)
-    assert joint.shape == (3, 5)
+    output = network(images())
+    assert output.stream_logits.shape == (3, STREAMS, 5)
+    assert output.logits.shape == (3, 5)
     expected = network.locator(images())
-    assert_close(attention, expected.attention)
-    assert_close(logits[:, -1], expected.joint)
+    assert_close(output.attention, expected.attention)
+    assert_close(output.locator_logits, expected.logits)
+    assert_close(output.classifier_logits[:, :-1], output.stream_logits)
+    assert_close(output.classifier_logits[:, -1], expected.logits)
     assert network.classifier_names == (
         "whole image", "object", "part 1", "part 2", "summed parts"
     )  # fmt: skip
@@ -47,7 +45,7 @@ def test_every_stream_the_locator_and_all_streams_classify(shared):
 
 def boxes_of(network, photographs):
     features = network.locator.backbone(photographs)
-    return network.boxes(features, network.locator.recognise(features).attention)
+    return network.boxes(features, network.locator.attend(features).attention)
 
 
 def test_streams_see_the_photograph_the_object_and_the_parts():
@@ -69,16 +67,33 @@ def test_the_locator_is_never_trained():
     network = part_cnn()
     network.train()
     assert not network.locator.training
-    _, _, joint = network(images())
-    joint.sum().backward()
+    network(images()).logits.sum().backward()
     assert all(p.grad is None for p in network.locator.parameters())
     assert all(p.grad is not None for p in network.streams.parameters())
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_state_fills_a_new_network(shared):
-    network = part_cnn(shared=shared)
-    other = build_part_cnn(PartCNNSpec(**asdict(network.spec))).eval()
+    network, other = part_cnn(shared=shared), part_cnn(shared=shared)
+    for parameter in other.parameters():
+        torch.nn.init.normal_(parameter)
+    other.locator.response_scale.set(1.0)
     other.load_state_dict(network.state_dict())
     with torch.no_grad():
-        assert torch.equal(other(images()).joint, network(images()).joint)
+        assert torch.equal(other(images()).logits, network(images()).logits)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_streams_begin_as_copies_of_the_locators_backbone(shared):
+    network = part_cnn(shared=shared)
+    assert len(network.streams) == (1 if shared else STREAMS)
+    own = network.locator.backbone.state_dict()
+    for stream in network.streams:
+        assert all(torch.equal(value, own[name]) for name, value in stream.state_dict().items())
+    theirs = {id(p) for p in network.locator.parameters()}
+    assert theirs.isdisjoint(map(id, network.streams.parameters()))
+
+
+def test_photographs_that_are_no_multiple_of_what_the_locator_sees_are_refused():
+    with pytest.raises(ValueError, match="`image_size`: 100, expected a multiple of 64"):
+        part_cnn(100)
