@@ -91,7 +91,7 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], origin: str, na
     network.load_state_dict(taken)
 
 
-def misshapen(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+def misshapen(expected: Mapping[str, Tensor], given: Mapping[str, object]) -> str | None:
     """What keeps tensors from being those of a state: names or shapes.
 
     Args:
@@ -106,9 +106,11 @@ def misshapen(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> st
     if further := [name for name in given if name not in expected]:
         return f"'{shown(further[0], 200)}' is none of its tensors"
     for name, own in expected.items():
-        if (shape := tuple(given[name].shape)) != tuple(own.shape):
-            what = f"'{shown(name, 200)}' has shape {shown(shape, 100)}"
-            return f"{what}, expected {tuple(own.shape)}"
+        what, found = f"'{shown(name, 200)}'", given[name]
+        if not isinstance(found, Tensor):
+            return f"{what} is {type(found).__name__}, expected a tensor"
+        if (shape := tuple(found.shape)) != tuple(own.shape):
+            return f"{what} has shape {shown(shape, 100)}, expected {tuple(own.shape)}"
     return None
 
 

@@ -226,17 +226,17 @@ def test_an_output_that_is_no_spatial_map_is_refused_with_what_came(answer, came
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_features_that_are_not_finite_are_refused(value):
-    with pytest.raises(ValueError, match="`backbone`: .*not finite"):
+    with pytest.raises(ValueError, match=r"`backbone`: .*not finite"):
         map_shape(Answer(torch.full((1, 8, 4, 4), value)), 32)
 
 
 def test_weights_that_are_not_finite_are_refused():
     backbone = nn.Conv2d(3, 8, 4, 4)
     backbone.bias.data[3] = torch.nan
-    with pytest.raises(ValueError, match="`backbone`: .*not finite"):
+    with pytest.raises(ValueError, match=r"`backbone`: .*not finite"):
         map_shape(backbone, 32)
 
 
 def test_a_backbone_that_fails_is_refused_with_its_reason():
-    with pytest.raises(ValueError, match="expected input.* 4 channels, but got 3"):
+    with pytest.raises(ValueError, match=r"expected input.* 4 channels, but got 3"):
         map_shape(nn.Conv2d(4, 8, 4), 32)
