@@ -107,8 +107,11 @@ def continue_macnn(
     model = build_macnn(spec, _own_backbone(start))
     model.grouping = start.grouping
     model.feature_scale = start.feature_scale
-    gain = settings.model.gain / checkpoint.settings.model.gain
-    model.response_scale.set(start.response_scale.number * gain)
+    gain = settings.model.gain
+    scale = start.response_scale.number * gain / checkpoint.settings.model.gain
+    if not 0 < scale <= bounds.SCALE:
+        raise UsageError(f"`model.gain` {gain:g}: responses would be multiplied by {scale:g}")
+    model.response_scale.set(scale)
     return spec, model
 
 

@@ -8,19 +8,24 @@ from safetensors.torch import save_file
 
 from macnn.config import resolve
 from macnn.errors import CheckpointError, UsageError
-from macnn.model import NetworkSpec, PartCNNSpec, build_network
-from macnn.model.backbones import BackboneSpec, build_backbone
+from macnn.model import MACNN, PartCNN, PartLocator, PooledClassifier
+from macnn.model.specs import MACNNSpec, PartCNNSpec, build
+from macnn.reading import parse_json
 from macnn.runs.checkpoint import read_checkpoint
-from macnn.runs.networks import (
-    continue_network,
+from macnn.runs.models import (
+    continue_macnn,
+    continue_pooled,
     fill,
+    load,
     load_model,
-    load_part_cnn,
-    new_network,
+    new_locator,
+    new_macnn,
     new_part_cnn,
+    new_pooled,
 )
 
 FLOAT = "backbone.body.what.0.weight"
+SCALES = ("feature_scale.value", "response_scale.value")
 INTEGER = "backbone.body.what.1.num_batches_tracked"
 
 
@@ -80,7 +85,7 @@ def test_tensors_that_are_not_exactly_the_networks_are_refused(checkpoint, holdi
     assert str(refused.value).startswith(start)
     assert str(refused.value).isprintable()
     with pytest.raises(CheckpointError, match=message):
-        fill(build_network(checkpoint.network), changed)
+        fill(build(checkpoint.network), changed)
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=str)
@@ -119,7 +124,7 @@ def test_a_description_that_is_not_its_tensors_is_refused_before_it_takes_memory
 
 def test_where_parts_are_found_does_not_depend_on_what_is_checked_first(checkpoint):
     before = torch.random.get_rng_state()
-    build_network(checkpoint.network)
+    build(checkpoint.network)
     expected = torch.random.get_rng_state()
     torch.random.set_rng_state(before)
     load_model(checkpoint)
@@ -132,37 +137,111 @@ def test_a_network_that_sees_other_images_than_the_settings_say_is_refused(check
         load_model(other)
 
 
-def test_a_description_of_another_kind_is_refused(checkpoint):
-    with pytest.raises(CheckpointError, match="a 'macnn' checkpoint"):
-        load_part_cnn(checkpoint)
-    with pytest.raises(CheckpointError, match="a 'part-cnn' checkpoint"):
-        load_model(replace(checkpoint, kind="part-cnn"))
+@pytest.mark.parametrize("name", SCALES)
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (0.0, "is 0)"),
+        (-1.0, "is -1)"),
+        (2e30, "is 2e+30)"),
+        (torch.nan, "holds a value that is not finite)"),
+        (torch.inf, "holds a value that is not finite)"),
+    ],
+)
+def test_a_scale_that_no_measurement_gives_is_refused(checkpoint, holding, name, value, message):
+    changed = holding(checkpoint.tensors("model") | {name: torch.tensor(value)})
+    for read in (load_model, lambda c: fill(build(c.network), c)):
+        with pytest.raises(CheckpointError) as refused:
+            read(changed)
+        assert f"'{name}' {message}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "model"), [("parts", PartLocator), ("macnn", MACNN), ("baseline", PooledClassifier)]
+)
+def test_a_model_is_loaded_with_its_tensors_and_scales(trained, kind, model):
+    checkpoint = read_checkpoint(trained(kind))
+    loaded = load(checkpoint, model)
+    for name, value in checkpoint.tensors("model").items():
+        assert torch.equal(loaded.state_dict()[name], value)
+    assert loaded.feature_scale.number == 1
+    assert kind == "baseline" or loaded.response_scale.number == 2
+
+
+def test_another_kind_of_model_is_refused(checkpoint):
+    for kind in (PartCNN, PartLocator, PooledClassifier):
+        with pytest.raises(CheckpointError, match="a 'macnn' checkpoint"):
+            load(checkpoint, kind)
 
 
 def test_a_part_cnn_is_loaded_as_it_was_made(checkpoint, holding):
-    made = new_part_cnn(checkpoint, settings(data__image_size=128, part_cnn__stream_size=32))
-    assert isinstance(made.spec, PartCNNSpec)
+    larger = settings(data__image_size=128, part_cnn__stream_size=32)
+    spec, made = new_part_cnn(checkpoint, larger)
+    assert isinstance(spec, PartCNNSpec)
     state = made.state_dict()
-    kept = replace(holding(state), kind="part-cnn", network=made.spec)
-    loaded = load_model(replace(kept, settings=settings(data__image_size=128))).state_dict()
+    kept = replace(holding(state), kind="part-cnn", network=spec, settings=larger)
+    loaded = load(kept, PartCNN).state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in state.items())
     (one, *_, last) = (stream.body.what[0].weight for stream in made.streams)
     assert torch.equal(one, last)
     assert one is not last
 
 
-def test_no_part_cnn_is_made_around_a_network_without_parts(trained):
-    with pytest.raises(UsageError, match="no parts, or no classes"):
-        new_part_cnn(read_checkpoint(trained("baseline")), settings())
+@pytest.mark.parametrize("kind", ["parts", "baseline"])
+def test_no_part_cnn_is_made_around_a_model_without_parts_or_classes(trained, kind):
+    with pytest.raises(CheckpointError, match=f"a '{kind}' checkpoint"):
+        new_part_cnn(read_checkpoint(trained(kind)), settings())
+
+
+def test_a_part_cnn_sees_a_multiple_of_what_its_locator_does(checkpoint):
+    with pytest.raises(UsageError, match=r"`data\.image_size` 100: .* finds parts at 64 px"):
+        new_part_cnn(checkpoint, settings(data__image_size=100))
+
+
+def test_found_parts_are_gone_on_from_with_their_scales(trained):
+    parts = read_checkpoint(trained("parts"))
+    start = load(parts, PartLocator)
+    _, model = continue_macnn(parts, settings(model__gain=3.0), classes=16)
+    assert model.response_scale.number == 3 * start.response_scale.number
+    assert model.feature_scale.number == start.feature_scale.number
+    for name in ("backbone", "grouping"):
+        own, found = (getattr(each, name).state_dict() for each in (model, start))
+        assert all(torch.equal(own[key], value) for key, value in found.items())
+
+
+def test_a_gain_beyond_what_a_checkpoint_may_hold_is_refused(trained, holding):
+    parts = read_checkpoint(trained("parts"))
+    tensors = parts.tensors("model") | {"response_scale.value": torch.tensor(8e29)}
+    far = replace(holding(tensors), kind="parts", network=parts.network)
+    continue_macnn(far, settings(), classes=16)
+    with pytest.raises(UsageError, match=r"`model\.gain` 2: responses would be .* 1\.6e\+30"):
+        continue_macnn(far, settings(model__gain=2.0), classes=16)
+
+
+def test_the_baseline_goes_on_from_the_backbone_of_found_parts(trained):
+    parts = read_checkpoint(trained("parts"))
+    found = load(parts, PartLocator).backbone.state_dict()
+    spec, model = continue_pooled(parts, settings(model__parts=7), classes=16)
+    assert spec.classes == model.classes == 16
+    assert all(torch.equal(model.backbone.state_dict()[key], v) for key, v in found.items())
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [("model.parts", 3), ("model.hidden", 9), ("data.image_size", 128)]
+)
+def test_settings_that_contradict_found_parts_are_refused(trained, path, value):
+    parts = read_checkpoint(trained("parts"))
+    with pytest.raises(UsageError, match=f"`{path}` {value}: .* has"):
+        continue_macnn(parts, settings(**{path.replace(".", "__"): value}), classes=16)
 
 
 def test_what_is_made_of_settings_can_be_read_back(trained):
-    with pytest.raises(UsageError, match="classes: Input should be less than"):
-        new_network(settings(), classes=10**6)
+    for new in (new_macnn, new_pooled):
+        with pytest.raises(UsageError, match="classes: Input should be less than"):
+            new(settings(), classes=10**6)
     parts = read_checkpoint(trained("parts"))
-    far = replace(parts, network=replace(parts.network, response_scale=1e30))
-    with pytest.raises(UsageError, match="response_scale: Input should be less than"):
-        continue_network(far, settings(model__gain=2.0), classes=16)
-    kept = continue_network(parts, settings(), classes=16).spec
-    assert NetworkSpec(**json.loads(json.dumps(asdict(kept)))) == kept
-    assert build_backbone(BackboneSpec(kept.backbone), None).map_shape(64) == (128, 8, 8)
+    kept, _ = continue_macnn(parts, settings(), classes=16)
+    content = json.dumps(asdict(kept)).encode()
+    assert parse_json(content, parts.folder, MACNNSpec, CheckpointError) == kept
+    spec, locator = new_locator(settings())
+    assert (spec.parts, locator.map_shape) == (4, (128, 8, 8))
