@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import pytest
@@ -5,12 +6,20 @@ import torch
 
 from macnn.config import resolve
 from macnn.errors import CheckpointError, DiskError
-from macnn.model import NetworkSpec
+from macnn.model.specs import LocatorSpec
 from macnn.runs import checkpoint as checkpoints
 from macnn.runs.checkpoint import read_checkpoint, write_checkpoint
 from macnn.runs.folder import RunFolder
 
-NETWORK = NetworkSpec("tiny", None, 64, 2)
+NETWORK = LocatorSpec(
+    backbone="tiny",
+    tap=None,
+    image_size=64,
+    parts=2,
+    hidden=None,
+    activation="sigmoid",
+    power=8.0,
+)
 SETTINGS = resolve(flags={"data.root": "/x", "run.seed": 3}, environ={}).settings
 TENSORS = {"model": {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(3)}}
 
@@ -82,6 +91,38 @@ def _same(damaged, whole):
 def test_another_kind_is_refused_with_what_would_do(write):
     with pytest.raises(CheckpointError, match="a 'parts' checkpoint, expected macnn or baseline"):
         read_checkpoint(write(), "macnn", "baseline")
+
+
+def rewritten(folder, **changes):
+    """Change what checkpoint.json says, with digests that fit."""
+    content = json.loads((folder / "checkpoint.json").read_text()) | changes
+    manifest = json.loads((folder / "manifest.json").read_text())
+    described = json.dumps(content).encode()
+    (folder / "checkpoint.json").write_bytes(described)
+    listed = {"sha256": hashlib.sha256(described).hexdigest(), "bytes": len(described)}
+    manifest["files"]["checkpoint.json"] = listed
+    sealed = json.dumps(manifest["files"], sort_keys=True).encode()
+    manifest["sha256"] = hashlib.sha256(sealed).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.mark.parametrize("number", [3, 5])
+def test_a_checkpoint_of_another_version_is_refused_as_that(write, number):
+    with pytest.raises(CheckpointError, match="not a checkpoint of this version"):
+        read_checkpoint(rewritten(write(), format=number))
+
+
+@pytest.mark.parametrize("kind", ["macnn", "baseline", "part-cnn"])
+def test_a_kind_with_the_network_of_another_kind_is_refused(write, kind):
+    with pytest.raises(CheckpointError, match=f"kind {kind} with another kind's network"):
+        read_checkpoint(rewritten(write(), kind=kind))
+
+
+def test_as_many_classes_as_names_are_expected(write):
+    network = {"backbone": "tiny", "tap": None, "image_size": 64, "classes": 3}
+    with pytest.raises(CheckpointError, match="2 class names for 3 classes"):
+        read_checkpoint(rewritten(write(), kind="baseline", network=network))
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path):

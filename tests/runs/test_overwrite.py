@@ -8,12 +8,13 @@ from macnn.config import Settings
 from macnn.errors import DiskError, UsageError
 from macnn.events import Metrics
 from macnn.files import temporary_path
-from macnn.model import NetworkSpec
+from macnn.model.specs import PooledSpec
 from macnn.runs import folder as module
 from macnn.runs.checkpoint import Progress, read_checkpoint, write_checkpoint
 from macnn.runs.contents import own_files
 from macnn.runs.folder import RunFolder, check_output
 
+SPEC = PooledSpec(backbone="tiny", tap=None, image_size=64, classes=2)
 FOREIGN = (".gitkeep", ".ssh/id", "notes.txt", "report/thoughts.md", "checkpoints/README")
 
 
@@ -23,8 +24,8 @@ def run_folder(path, **how):
 
 def save(folder, step):
     path = write_checkpoint(
-        folder.checkpoints, "macnn", step, {"model": {}, "trainer": {}}, run=folder.run_id,
-        network=NetworkSpec("tiny", None, 64, 2, 2), class_names=("a", "b"), settings=Settings(),
+        folder.checkpoints, "baseline", step, {"model": {}, "trainer": {}}, run=folder.run_id,
+        network=SPEC, class_names=("a", "b"), settings=Settings(),
         progress=Progress(metrics_bytes=folder.metrics_bytes, trainer={}),
     )  # fmt: skip
     folder.settle()

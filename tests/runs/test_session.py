@@ -13,7 +13,8 @@ def in_session(*signals):
     with session(Settings()):
         for number in signals:
             signal.raise_signal(number)
-        stop.check()
+        if stop.requested():
+            raise stop.Stopped
 
 
 def test_a_signal_is_noted_and_met_at_the_next_check():
@@ -36,10 +37,10 @@ def test_a_device_without_memory_is_named_with_three_things_to_try():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     assert left.value.exit_code == 6
     for words in (
-        "--batch-size 16 at 224 px",
-        "--grad-accum-steps 2",
-        "--precision bf16",
-        "size 8",
+        "`data.batch_size` 16 at 224 px",
+        "`train.grad_accum_steps` 2",
+        "`run.precision` bf16",
+        "`data.batch_size` 8",
     ):
         assert words in str(left.value)
 

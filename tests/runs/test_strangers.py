@@ -10,8 +10,7 @@ import torch
 
 from macnn.config import Settings, resolve
 from macnn.errors import CheckpointError, MacnnError
-from macnn.model import Network, NetworkSpec
-from macnn.model.backbones import BackboneSpec, build_backbone
+from macnn.model.specs import LocatorSpec, MACNNSpec, build
 from macnn.runs.checkpoint import read_checkpoint, write_checkpoint
 from macnn.runs.folder import RunFolder
 
@@ -28,8 +27,6 @@ THEIRS = {  # what belongs to a machine
     "run.kernels": "triton",
     "run.process_timeout": 99_999,
     "run.tensorboard": True,
-    "train.feature_cache": "disk",
-    "train.cache_budget": 1.0,
 }
 MODEL = {"data.image_size": 64, "data.resize_mode": "pad", "data.batch_size": 5, "model.power": 3.0}
 
@@ -40,12 +37,16 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     settings = resolve(flags=THEIRS | MODEL, environ={}).settings
     names = tuple(f"{i:03}.Bird_{i}" for i in range(1, 17))
-    for kind, classes in (("parts", 0), ("macnn", 16)):
-        spec = NetworkSpec("tiny", None, 64, 4, classes, power=3.0)
-        network = Network(spec, build_backbone(BackboneSpec("tiny"), None))
+    found = {"backbone": "tiny", "tap": None, "image_size": 64, "parts": 4, "hidden": None,
+             "activation": "sigmoid", "power": 3.0}  # fmt: skip
+    specs = {
+        "parts": LocatorSpec(**found),
+        "macnn": MACNNSpec(**found, classes=16, part_features="plain", map_gradient=False),
+    }
+    for kind, spec in specs.items():
         with RunFolder(folder / kind, settings, names, overwrite=False) as run:
             write_checkpoint(
-                run.checkpoints, kind, 5, {"model": network.state_dict()}, run=run.run_id,
+                run.checkpoints, kind, 5, {"model": build(spec).state_dict()}, run=run.run_id,
                 network=spec, class_names=names, settings=settings,
             )  # fmt: skip
             run.finish({})
@@ -79,7 +80,7 @@ def in_force(macnn, monkeypatch):
         found.extend(a for a in (*arguments, *more.values()) if isinstance(a, Settings))
         raise InForceError("caught")
 
-    for name in ("macnn.commands.evaluate", "macnn.report.page", "macnn.commands.train",
+    for name in ("macnn.commands.evaluate", "macnn.commands.report", "macnn.commands.train",
                  "macnn.commands.train_part_cnn"):  # fmt: skip
         __import__(name)
         monkeypatch.setattr(sys.modules[name], "run", caught)
@@ -147,7 +148,7 @@ def test_a_checkpoint_outside_of_its_run_was_made_nowhere(runs, tmp_path):
 def test_the_data_set_is_asked_for(macnn, theirs):
     code, _, err = macnn("eval", "--checkpoint", theirs("macnn"), "-q")
     assert code == USAGE
-    assert "--data DIR" in err
+    assert "no data set given; name its folder with --data" in err
 
 
 def test_what_is_left_out_is_said(macnn, theirs, birds):

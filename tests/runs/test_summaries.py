@@ -23,7 +23,7 @@ def test_the_summary_of_a_run_that_is_done_is_given_whole(run):
     assert finished_summary(run, AlternationSummary) == WHOLE
 
 
-@pytest.mark.parametrize("change", [{"seconds_per_epoch": "x"}, {"rounds": None}, {"grouping": 1}])
+@pytest.mark.parametrize("change", [{"seconds_per_epoch": "x"}, {"rounds": None}, {"steps": 1.5}])
 def test_a_summary_of_another_form_is_none(run, change):
     (run / "summary.json").write_text(json.dumps(WHOLE | change))
     assert finished_summary(run, AlternationSummary) is None
