@@ -14,7 +14,7 @@ from macnn.inference.preprocessing import preprocessing
 from macnn.inference.recogniser import Recogniser
 from macnn.model.specs import MACNNSpec, PartCNNSpec, PooledSpec
 from macnn.reading import Document, parse_json, read_bytes, sha256
-from macnn.runs.checkpoint import Checkpoint, ClassName, Digest, Kind, Step
+from macnn.runs.checkpoint import SPECS, Checkpoint, ClassName, Digest, Kind, Step
 from macnn.text import shown
 
 DESCRIPTION = "model.json"
@@ -48,6 +48,8 @@ class _Export(Document):
 
     @model_validator(mode="after")
     def _consistent(self) -> "_Export":
+        if type(self.network) is not SPECS[self.kind]:
+            raise ValueError(f"kind {self.kind} with another kind's network")
         if len(self.classes) != self.network.classes:
             raise ValueError(f"{len(self.classes)} names for {self.network.classes} classes")
         if self.preprocessing.size != self.network.image_size:

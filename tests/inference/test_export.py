@@ -9,9 +9,9 @@ import torch
 
 import macnn
 from macnn import events
+from macnn.commands import export as stage
 from macnn.commands.export import export
 from macnn.errors import CheckpointError, DiskError, ExportError, UsageError
-from macnn.commands import export as stage
 from macnn.inference import formats
 from macnn.inference.description import read_export
 from macnn.inference.formats import FORMATS
@@ -129,7 +129,7 @@ def test_another_answer_is_refused_and_nothing_stays(trained, tmp_path, monkeypa
     real = formats.SAFETENSORS
     off = formats.Format(real.file, real.write, lambda folder: Off())
     monkeypatch.setitem(FORMATS, "safetensors", off)
-    with pytest.raises(ExportError, match=r"off the original's, more than 0\.0001; .*--tolerance"):
+    with pytest.raises(ExportError, match=r"off the original's, more than 0\.0001; .*`tolerance`"):
         write(trained("macnn"), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -164,7 +164,7 @@ def test_a_failed_write_leaves_the_old_export_intact(trained, tmp_path, monkeypa
 
 def test_a_used_folder_is_kept_unless_it_is_an_export_given_up(trained, tmp_path):
     write(trained("baseline"), tmp_path / "out")
-    with pytest.raises(UsageError, match="--overwrite"):
+    with pytest.raises(UsageError, match="`overwrite`"):
         write(trained("baseline"), tmp_path / "out")
     write(trained("baseline"), tmp_path / "out", overwrite=True)
     with pytest.raises(UsageError, match="not an export"):
@@ -241,7 +241,9 @@ def test_no_field_that_loading_reads_holds_anything_odd(trained, tmp_path):
         ({"preprocessing": {"size": 32, "resize_mode": "crop"}}, "pictures of 32 px"),
         ({"preprocessing": {"size": 64, "resize_mode": "fold"}}, r"preprocessing\.resize_mode"),
         ({"file": "../copy/model.safetensors"}, "file: Input should be 'model.safetensors'"),
-        ({"kind": "part-cnn"}, "a 'part-cnn' checkpoint"),
+        ({"kind": "part-cnn"}, "kind part-cnn with another kind's network"),
+        ({"kind": "parts"}, "kind parts with another kind's network"),
+        ({"format": 1}, "format: Input should be 2"),
         ({"kind": "other"}, "kind: Input should be"),
         ({"sha256": "0" * 64}, r"model\.safetensors: damaged \(SHA-256\)"),
     ],
