@@ -10,14 +10,16 @@ import macnn
 from macnn.config import resolve
 from macnn.data.images import read_image
 from macnn.data.samples import Box
+from macnn.defaults import PART_SHARE
 from macnn.errors import CheckpointError, DataError, NonFiniteError
 from macnn.inference.predictor import Predictor
 from macnn.inference.preprocessing import Preprocessing
-from macnn.inference.recogniser import BOX_SHARE, PartRecogniser, Recogniser, Recognition
+from macnn.inference.recogniser import Recogniser, Recognition, open_recogniser
 from macnn.inference.results import Prediction, Unreadable
+from macnn.model import PooledClassifier, create_backbone
 from macnn.model.alignment import part_centres
 from macnn.runs.checkpoint import read_checkpoint
-from macnn.runs.networks import load_model, new_part_cnn
+from macnn.runs.models import load_model, new_part_cnn
 
 
 @pytest.fixture(scope="module")
@@ -30,18 +32,23 @@ def files(birds):
     return sorted(birds.glob("images/*/*"))
 
 
+class Fixed(Recogniser):
+    """Gives the same answer to every picture, and notes how many it was asked about at a time."""
+
+    def __init__(self, logits, boxes, size=64):
+        super().__init__(PooledClassifier(create_backbone("tiny"), len(logits), image_size=size))
+        self.answer = Recognition(torch.tensor([logits]), torch.tensor([boxes]).view(1, -1, 4))
+        self.asked = []
+
+    def forward(self, images):
+        self.asked.append(len(images))
+        return Recognition(*(t.expand(len(images), *t.shape[1:]) for t in self.answer))
+
+
 def predictor(logits, boxes, mode="crop"):
     """A predictor whose network always gives the same answer, on 64 px."""
-
-    class Fixed(Recogniser):
-        def forward(self, images):
-            count = len(images)
-            return Recognition(
-                torch.tensor([logits]).expand(count, -1), torch.tensor([boxes]).expand(count, -1, 4)
-            )
-
-    network = Fixed(torch.nn.Identity(), 64)
-    return Predictor(network, ("a", "b", "c"), Preprocessing(64, mode), torch.device("cpu"))
+    fixed = Fixed(logits, boxes)
+    return Predictor(fixed, ("a", "b", "c"), Preprocessing(64, mode), torch.device("cpu"))
 
 
 def corners(boxes):
@@ -109,7 +116,7 @@ def test_a_part_is_a_square_around_the_centre_of_its_map(trained, model, files):
     with torch.no_grad():
         maps = network(read_image(files[0])[None]).attention
     centres = network.grid.to_pixels(part_centres(maps))[0]
-    reach = BOX_SHARE * 64 / 2
+    reach = PART_SHARE * 64 / 2
     expected = torch.cat((centres - reach, centres + reach), dim=1).clamp(0, 64)
     (found,) = model.predict(files[:1])
     assert_close(corners(found.parts), expected, rtol=0, atol=0.01)
@@ -157,22 +164,34 @@ def test_a_checkpoint_without_classifiers_is_refused(trained):
 
 @pytest.mark.parametrize(("size", "expected"), [(64, 5), (896, 5), (1024, 3), (2048, 1)])
 def test_large_inputs_come_in_smaller_batches(size, expected):
-    seen = []
-
-    class Fixed(Recogniser):
-        def forward(self, images):
-            seen.append(len(images))
-            return Recognition(torch.zeros(len(images), 2), torch.zeros(len(images), 0, 4))
-
-    network = Fixed(torch.nn.Identity(), size)
-    model = Predictor(network, ("a", "b"), Preprocessing(size, "crop"), torch.device("cpu"))
+    fixed = Fixed([0.0, 0.0], [], size)
+    model = Predictor(fixed, ("a", "b"), Preprocessing(size, "crop"), torch.device("cpu"))
     model.predict([Image.new("RGB", (9, 9))] * 5, batch_size=5)
-    assert (seen[0], sum(seen)) == (expected, 5)
+    assert (fixed.asked[0], sum(fixed.asked)) == (expected, 5)
 
 
 def test_crops_count_as_pixels_too(trained):
     checkpoint = read_checkpoint(trained("macnn"))
-    network = new_part_cnn(
+    _, network = new_part_cnn(
         checkpoint, resolve(flags={"data.image_size": 128, "part_cnn.stream_size": 32}).settings
     )
-    assert PartRecogniser(network).pixels == 128**2 + 6 * 32**2
+    assert Recogniser(network).pixels == 128**2 + 6 * 32**2
+
+
+def test_a_part_box_is_as_large_as_the_crops_of_a_part_cnn_or_those_of_the_paper(trained):
+    checkpoint = read_checkpoint(trained("macnn"))
+    _, network = new_part_cnn(
+        checkpoint, resolve(flags={"data.image_size": 64, "part_cnn.part_share": 0.5}).settings
+    )
+    for recogniser, side in ((open_recogniser(checkpoint), 64 * PART_SHARE),
+                             (Recogniser(network).eval(), 32.0)):  # fmt: skip
+        with torch.no_grad():
+            boxes = recogniser(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).boxes
+        assert recogniser.parts == 4
+        assert_close(boxes[..., 2:] - boxes[..., :2], torch.full((2, 4, 2), side))
+
+
+def test_the_model_itself_is_that_of_the_checkpoint(trained, model):
+    expected = load_model(read_checkpoint(trained("macnn"))).state_dict()
+    assert not model.model.training
+    assert all(torch.equal(value, expected[k]) for k, value in model.model.state_dict().items())
