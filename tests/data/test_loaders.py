@@ -7,6 +7,8 @@ from torch.testing import assert_close
 from macnn.data.layouts.cub import read_cub
 from macnn.data.loaders import ImageDataset, Loader, unframe
 from macnn.data.transforms import geometry
+from macnn.errors import DataError
+from macnn.stop import Stopped
 
 
 @pytest.fixture
@@ -31,6 +33,44 @@ def test_an_epoch_from_an_offset_gives_the_batches_it_would_have_given(loader, w
     for expected, batch in zip(whole[2:], rest, strict=True):
         assert torch.equal(expected.images, batch.images)
         assert torch.equal(expected.samples, batch.samples)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("batch_size", [3, 5, 100])
+def test_processes_share_every_batch_and_have_as_many(loader, world_size, batch_size):
+    def every(rank, world_size):
+        alone = Loader(loader.dataset, batch_size, shuffle=True, rank=rank, world_size=world_size)
+        return [(batch.samples.tolist(), batch.total) for batch in alone.epoch(1)]
+
+    each = [every(rank, world_size) for rank in range(world_size)]
+    for together in zip(*each, strict=True):
+        shares = [samples for samples, _ in together]
+        assert all(shares)
+        assert {total for _, total in together} == {sum(map(len, shares))}
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    seen = sorted(i for batches in each for samples, _ in batches for i in samples)
+    assert seen == list(range(len(loader.dataset.images.samples)))
+
+
+def test_fewer_images_than_processes_are_refused(loader):
+    count = len(loader.dataset.images.samples)
+    with pytest.raises(DataError, match=f"{count} images for {count + 1} processes; start fewer"):
+        Loader(loader.dataset, 5, rank=0, world_size=count + 1)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_stops_when_it_should_and_asks_before_every_batch(loader, workers):
+    asked = []
+
+    def third():
+        asked.append(1)
+        return len(asked) == 3
+
+    batches = Loader(loader.dataset, 5, workers=workers, should_stop=third).epoch()
+    next(batches)
+    next(batches)
+    with pytest.raises(Stopped):
+        next(batches)
 
 
 def test_augmentation_differs_from_epoch_to_epoch_and_leaves_the_global_generator_alone(loader):

@@ -20,10 +20,9 @@ from macnn.commands.report import run
 from macnn.config import Settings, resolve
 from macnn.evaluation.evaluate import evaluate
 from macnn.evaluation.metrics import classification_report
-from macnn.evaluation.predictions import write_predictions
+from macnn.evaluation.predictions import Scores, write_predictions
 from macnn.files import write_json, write_text
-from macnn.model import Network, NetworkSpec
-from macnn.model.backbones import BackboneSpec, build_backbone
+from macnn.model import MACNN, PartLocator, PooledClassifier, create_backbone
 from macnn.report.page import read_baseline
 from macnn.runs.environment import environment
 from macnn.runs.setup import open_images, open_loader
@@ -52,25 +51,29 @@ class Run:
 
 def evaluated(birds, folder, kind):
     """A run that gets one image in four wrong; its parts are those of an untrained network."""
-    parts, classes = {"macnn": (4, 16), "parts": (4, 0), "baseline": (0, 16)}[kind]
     torch.manual_seed(0)
-    backbone = build_backbone(BackboneSpec("tiny"), None)
-    network = Network(NetworkSpec("tiny", None, 64, parts, classes=classes), backbone)
+    backbone = create_backbone("tiny")
+    model = {
+        "macnn": lambda: MACNN(backbone, 4, 16, image_size=64),
+        "parts": lambda: PartLocator(backbone, 4, image_size=64),
+        "baseline": lambda: PooledClassifier(backbone, 16, image_size=64),
+    }[kind]()
     flags = {"data.root": birds, "data.image_size": 64, "data.validation": 0.0}
     settings = resolve(flags=flags, environ={}).settings
     images = open_images(settings)
     test, train = (images.split(split) for split in ("test", "train"))
     loaders = open_loader(settings, test), open_loader(settings, train)
-    result = evaluate(network, *loaders, split="test", margin=0.02, listen=events.silent)
-    if classes:
+    result = evaluate(model, *loaders, split="test", margin=0.02, listen=events.silent)
+    if kind != "parts":
         labels = result.predictions.labels
-        guess = torch.where(torch.arange(len(labels)) % 4 == 1, (labels + 1) % classes, labels)
-        logits = 3 * torch.nn.functional.one_hot(guess, classes)[:, None].float()
-        logits = logits.expand(-1, max(parts, 1), -1).contiguous()
+        guess = torch.where(torch.arange(len(labels)) % 4 == 1, (labels + 1) % 16, labels)
+        each = 3 * torch.nn.functional.one_hot(guess, 16)[:, None].float()
+        each = each.expand(-1, len(model.classifier_names), -1).contiguous()
+        scores = Scores(each.sum(1), each)
         result = replace(
             result,
-            classification=classification_report(logits, labels, images.class_names),
-            predictions=replace(result.predictions, logits=logits, joint=logits.sum(1)),
+            classification=classification_report(each, labels, images.class_names),
+            predictions=replace(result.predictions, scores=scores),
         )
     (folder / "report").mkdir(parents=True)
     write_json(folder / "report" / "eval-test.json", {"kind": kind, "step": 20, **result.as_json()})

@@ -7,11 +7,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+import torch
 from markupsafe import Markup
 
 from macnn.errors import MacnnError
 from macnn.evaluation.figures import VALUES, read_figures
-from macnn.evaluation.predictions import read_predictions, write_predictions
+from macnn.evaluation.predictions import Scores, read_predictions, write_predictions
 from macnn.report import page
 from macnn.report.contents import read_contents
 from macnn.runs.metrics import LINE_BYTES
@@ -145,17 +146,26 @@ def test_a_pipe_is_not_waited_for(run, name):
     assert f"{name}: not a regular file" in refusal(run)
 
 
+def without_the_first(found):
+    places = {n: v[1:] for n, v in vars(found.places).items() if isinstance(v, torch.Tensor)}
+    return {
+        "samples": found.samples[1:],
+        "labels": found.labels[1:],
+        "scores": Scores(*(value[1:] for value in vars(found.scores).values())),
+        "places": replace(found.places, **places),
+    }
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda p: {"samples": p.samples + 1},
-        lambda p: {"logits": p.logits[:, :3].contiguous()},
-        lambda p: {"logits": None, "joint": None},
-        lambda p: {"attention": None, "centres": None, "owners": None, "grid": None},
-        lambda p: {name: getattr(p, name)[1:] for name in
-                   ("samples", "labels", "logits", "joint", "attention", "centres", "owners")},
+        lambda p: {"scores": Scores(p.scores.logits, p.scores.classifier_logits[:, :3])},
+        lambda p: {"scores": None},
+        lambda p: {"places": None},
+        without_the_first,
     ],
-)  # fmt: skip
+)
 def test_predictions_of_another_evaluation_are_refused(run, change):
     file = run.folder / "report" / "predictions-test.safetensors"
     found = read_predictions(file)

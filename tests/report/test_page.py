@@ -8,6 +8,7 @@ import pytest
 from macnn.errors import DataError, UsageError
 from macnn.evaluation.predictions import read_predictions, write_predictions
 from macnn.report import page
+from macnn.report.contents import read_contents
 from macnn.runs.setup import open_images
 
 SECTIONS = ["summary", "accuracy", "attention", "parts", "localisation", "confusion",
@@ -103,7 +104,7 @@ def test_names_are_text_not_markup(run_of):
     run = run_of("macnn")
     images = open_images(run.settings).split("test")
     odd = replace(images, class_names=("<img src=x>", *images.class_names[1:]))
-    contents = page.read_contents(run.folder, run.settings, "test")
+    contents = read_contents(run.folder, run.settings, "test")
     text = page.render(contents, odd, run.settings, None)
     assert "<img src=x>" not in text
     assert "&lt;img src=x&gt;" in text

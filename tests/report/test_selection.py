@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import torch
 
-from macnn.evaluation.predictions import Predictions
+from macnn.evaluation.predictions import Predictions, Scores
 from macnn.report.selection import Pair, judge, select
 
 
@@ -14,13 +14,8 @@ def predictions(labels, guesses, confidence=None, classes=4):
     return Predictions(
         samples=torch.arange(len(labels)),
         labels=labels,
-        logits=logits[:, None],
-        joint=logits,
-        attention=None,
-        centres=None,
-        owners=None,
-        grid=None,
-        attention_metrics=None,
+        scores=Scores(logits, logits[:, None]),
+        places=None,
     )
 
 
@@ -30,7 +25,8 @@ def chosen(found):
 
 def test_the_joint_prediction_counts_whatever_the_classifiers_say_alone():
     found = predictions([0], [0])
-    verdict = judge(replace(found, joint=torch.tensor([[1.0, 3.0, 0, 0]])))
+    scores = replace(found.scores, logits=torch.tensor([[1.0, 3.0, 0, 0]]))
+    verdict = judge(replace(found, scores=scores))
     assert verdict.predicted.tolist() == [1]
     assert verdict.right.tolist() == [False]
 
@@ -72,7 +68,7 @@ def test_a_class_never_recognised_is_shown_all_the_same():
 
 
 def test_without_classifiers_any_images_are_shown():
-    found = Predictions(**{**vars(predictions([0] * 8, [0] * 8)), "logits": None, "joint": None})
+    found = replace(predictions([0] * 8, [0] * 8), scores=None)
     assert judge(found) is None
     assert len(chosen(found).right) == 4
     assert (chosen(found).wrong, chosen(found).pairs) == ([], [])
