@@ -28,6 +28,5 @@ def test_a_crop_shows_the_box_of_a_part_no_more_and_no_less(tmp_path, size):
     encoded = str(crop).partition("base64,")[2].partition('"')[0]
     shown = Image.open(io.BytesIO(base64.b64decode(encoded))).convert("L")
     side = shown.width
-    assert min(shown.tobytes()) > 100
     assert min(shown.getpixel((i, j)) for i in range(side) for j in (0, side - 1)) > 200
     assert min(shown.getpixel((j, i)) for i in range(side) for j in (0, side - 1)) > 200
