@@ -52,9 +52,7 @@ def demo_seeds(figures: dict[str, Any]) -> str:
         for i, seed in enumerate(figures["seeds"])
     ]
     rows.append(["mean", *map(_value, columns)])
-    return _markdown(
-        ["seed", "baseline", "parts summed", "PCK 0.1", "peak collision rate"], rows
-    )
+    return _markdown(["seed", "baseline", "parts summed", "PCK 0.1", "peak collision rate"], rows)
 
 
 def networks(figures: dict[str, Any]) -> str:
@@ -176,9 +174,9 @@ def curves(figures: dict[str, Any]) -> str:
     )
 
 
-def survey(figures: dict[str, Any]) -> str:
-    """`macnn bench scale`: the clustering pass over images, and over processes that share it."""
-    shape = figures["survey_shape"]
+def channel_statistics(figures: dict[str, Any]) -> str:
+    """`macnn bench scale`: channel statistics by number of images."""
+    shape = figures["statistics_shape"]
     features = f"{shape['channels']} channels, {shape['height']} x {shape['width']} cells"
     rows = [
         [
@@ -196,19 +194,25 @@ def survey(figures: dict[str, Any]) -> str:
 
 
 def processes(figures: dict[str, Any]) -> str:
-    """`macnn bench scale`: a shared clustering pass and a training step by number of processes."""
+    """`macnn bench scale`: channel statistics and a training step by number of processes."""
     alone = figures["processes"][0]
     rows = [
         [
             str(row["processes"]),
-            f"{1e3 * row['survey_seconds']:.0f}",
-            f"{alone['survey_seconds'] / row['survey_seconds']:.2f}",
+            f"{1e3 * row['statistics_seconds']:.0f}",
+            f"{alone['statistics_seconds'] / row['statistics_seconds']:.2f}",
             f"{1e3 * row['step_seconds']:.0f}",
             f"{row['processes'] * alone['step_seconds'] / row['step_seconds']:.2f}",
         ]
         for row in figures["processes"]
     ]
-    heads = ["processes", "pass, ms", "times faster", "step, ms", "times the images per second"]
+    heads = [
+        "processes",
+        "statistics, ms",
+        "times faster",
+        "step, ms",
+        "times the images per second",
+    ]
     return _markdown(heads, rows)
 
 

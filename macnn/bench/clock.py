@@ -23,9 +23,9 @@ class Timing:
 class Clock:
     """Collects the durations of steps on one device.
 
-    On CUDA a step is timed between two events. Before it the device is given something long to
-    read, so that the launches of the step are queued by the time it starts, and the time is the
-    device's; only a step that takes the host longer than that to launch is timed by its launches.
+    On CUDA a step is timed between two events. A long read is queued before it, so that all its
+    kernels are queued when it starts and the time is the device's. Only a step that the host takes
+    longer to launch than that read is timed by its launches.
     """
 
     def __init__(self, device: torch.device) -> None:

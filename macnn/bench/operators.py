@@ -103,7 +103,7 @@ def bench_operators(
         device: where to run.
         repeats: timed runs per figure, after a few untimed ones.
         compiled: whether to measure torch.compile too; default on CUDA only.
-        listen: told about progress.
+        listen: called with progress events.
 
     Raises:
         UsageError: no such device, an unknown dtype, a size out of range, or fewer than two

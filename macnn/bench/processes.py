@@ -1,4 +1,4 @@
-"""How work grows with the processes that share it, on this machine, started as torchrun does.
+"""Scaling over processes on this machine, started as torchrun does.
 
 On the CPU every process has one thread, on CUDA one GPU; no more processes than of these.
 """
@@ -19,8 +19,8 @@ from macnn.runs.setup import to_device
 from macnn.training.losses import part_classification_loss
 from macnn_kernels import channel_peaks, peak_gram
 
-FEATURES = (64, 64, 14, 14)  # of a batch that is surveyed
-BATCHES = 120  # to survey, shared by all processes
+FEATURES = (64, 64, 14, 14)  # of a batch, for the channel statistics
+BATCHES = 120  # of them, shared by all processes
 IMAGES = 16  # a training step of each process
 CLASSES = 10
 WARM_UP = 2
@@ -31,8 +31,8 @@ def bench_processes(
 ) -> list[dict[str, float]]:
     """Measure 1, 2, 4, ... processes.
 
-    Of each number: "survey_seconds", one clustering pass over the same generated features, shared,
-    with the sum of the Gram matrices; "step_seconds", the median training step of a small network
+    Of each number: "statistics_seconds", channel statistics of the same generated features, shared,
+    and the sum of the Gram matrices; "step_seconds", the median training step of a small network
     with `IMAGES` generated images for every process, gradients averaged.
     """
     most = torch.cuda.device_count() if device.type == "cuda" else os.cpu_count() or 1
@@ -65,10 +65,10 @@ def _one(device_type: str, repeats: int) -> dict[str, float]:
     torch.set_num_threads(1)
     device = torch.device(device_type, distributed.local_rank() if device_type == "cuda" else 0)
     with distributed.process_group(timeout=60):
-        return {"survey_seconds": _survey(device), "step_seconds": _step(device, repeats)}
+        return {"statistics_seconds": _statistics(device), "step_seconds": _step(device, repeats)}
 
 
-def _survey(device: torch.device) -> float:
+def _statistics(device: torch.device) -> float:
     features = torch.randn(FEATURES, device=device)
     gram = torch.zeros(FEATURES[1], FEATURES[1], dtype=torch.int64, device=device)
     for _ in range(WARM_UP):

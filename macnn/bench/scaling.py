@@ -1,4 +1,4 @@
-"""How cost grows: operators and classifiers over one size at a time, the survey over images.
+"""Scaling of operators and classifiers over each size, and of channel statistics over images.
 
 Features are generated; nothing is read from disk. `processes` has the same over processes.
 """
@@ -30,7 +30,7 @@ CURVES: dict[str, tuple[int, ...]] = {
     "classes": (10, 100, 1000, 10000),
 }
 IMAGES = (1_000, 10_000, 100_000)
-SURVEY = Shape(batch=64, channels=64, height=14, width=14, parts=4, dtype="float32")
+STATISTICS_SHAPE = Shape(batch=64, channels=64, height=14, width=14, parts=4, dtype="float32")
 WARM_UP = 2
 
 
@@ -42,7 +42,7 @@ def bench_scaling(
     "curves" holds median seconds, forward and backward, by size: of the operators, and over
     "classes" of the classifiers with their loss. The map is square, so "height" sets both sides.
     "statistics" holds seconds and growth of resident memory of the clustering pass by number of
-    images, for `SURVEY`; "processes" is what `bench_processes` gives.
+    images, for `STATISTICS_SHAPE`; "processes" is what `bench_processes` gives.
     """
     points = [(name, size) for name, sizes in CURVES.items() for size in sizes]
     rows = []
@@ -53,14 +53,15 @@ def bench_scaling(
             changed = {"height": size, "width": size} if name == "height" else {name: size}
             seconds = _operators(Shape(**(asdict(base) | changed)), device, repeats)
         rows.append({"axis": name, "size": size, "seconds": seconds})
-    survey = [_survey(count, device) for count in track(IMAGES, "Surveys", len(IMAGES), listen)]
+    counts = track(IMAGES, "Channel statistics", len(IMAGES), listen)
+    statistics = [_statistics(count, device) for count in counts]
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "base": asdict(base),
         "repeats": repeats,
         "curves": rows,
-        "survey_shape": asdict(SURVEY),
-        "statistics": survey,
+        "statistics_shape": asdict(STATISTICS_SHAPE),
+        "statistics": statistics,
         "processes": bench_processes(device, repeats=repeats, listen=listen),
         "environment": environment(),
     }
@@ -117,15 +118,22 @@ def _seconds(
     return clock.read(WARM_UP).median
 
 
-def _survey(images: int, device: torch.device) -> dict[str, float]:
+def _statistics(images: int, device: torch.device) -> dict[str, float]:
     """Peaks and Gram matrix of generated features, batch by batch."""
     draw = torch.Generator(device).manual_seed(0)
-    size = (SURVEY.batch, SURVEY.channels, SURVEY.height, SURVEY.width)
-    gram = torch.zeros(SURVEY.channels, SURVEY.channels, dtype=torch.int64, device=device)
+    size = (
+        STATISTICS_SHAPE.batch,
+        STATISTICS_SHAPE.channels,
+        STATISTICS_SHAPE.height,
+        STATISTICS_SHAPE.width,
+    )
+    gram = torch.zeros(
+        STATISTICS_SHAPE.channels, STATISTICS_SHAPE.channels, dtype=torch.int64, device=device
+    )
     resident = _memory(device)
     before = most = resident()
     began = perf_counter()
-    for _ in range(-(-images // SURVEY.batch)):
+    for _ in range(-(-images // STATISTICS_SHAPE.batch)):
         features = torch.randn(size, generator=draw, device=device)
         peak_gram(channel_peaks(features), out=gram)
         most = max(most, resident())

@@ -1,7 +1,7 @@
-"""Every phase of training, as macnn runs it and as it is usually written, step by step in turn.
+"""Every phase of training, as macnn runs it and as it is usually written.
 
-A round of the measurement takes one step of everything, so that whatever else the machine does
-meets all alike; figures are medians over rounds.
+A round of the measurement takes one step of each in turn, so that other load on the machine
+affects all of them alike; figures are medians over rounds.
 """
 
 import tempfile
@@ -53,7 +53,7 @@ def bench_training(
         settings: backbone, sizes, precision, loader processes.
         device: where to run.
         repeats: rounds behind every figure.
-        listen: hears of the progress.
+        listen: called with progress events.
     """
     with tempfile.TemporaryDirectory() as folder:
         bench = _Bench(settings, device, Path(folder), repeats)

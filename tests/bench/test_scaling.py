@@ -29,14 +29,14 @@ def test_every_point_of_a_curve_has_the_time_of_every_operator(measured):
     assert len(measured["curves"][-1]["seconds"]) == 2
 
 
-def test_the_survey_and_the_processes_are_part_of_it(measured):
+def test_channel_statistics_and_processes_are_part_of_it(measured):
     assert [row["images"] for row in measured["statistics"]] == [64, 128]
     assert measured["processes"] == ["shared"]
 
 
 @pytest.mark.slow
-def test_as_many_processes_as_cores_survey_and_step_together(monkeypatch):
+def test_as_many_processes_as_cores_are_measured_together(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     found = bench_processes(CPU, repeats=2)
     assert [row["processes"] for row in found] == [1, 2]
-    assert all(row["survey_seconds"] > 0 and row["step_seconds"] > 0 for row in found)
+    assert all(row["statistics_seconds"] > 0 and row["step_seconds"] > 0 for row in found)
