@@ -13,7 +13,7 @@ from macnn.data.samples import Split
 from macnn.errors import DataError
 from macnn.evaluation.figures import Figures, read_figures
 from macnn.evaluation.predictions import Predictions, read_predictions
-from macnn.evaluation.ranges import Many, Name
+from macnn.ranges import Many, Name
 from macnn.reading import Document, read_json
 from macnn.report.charts import LEARNING, STATE
 from macnn.runs.contents import METRICS
