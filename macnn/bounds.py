@@ -1,4 +1,4 @@
-"""How large what settings and files ask for may be: beyond all use, and within any memory."""
+"""Upper limits of settings, and of values in files: beyond any use, within any memory."""
 
 IMAGE_SIZES = (16, 2048)  # side in pixels; one such image takes some 300 MB in `tiny`
 CROPPED = 2**22  # pixels that all streams of the part CNN see of a photograph together

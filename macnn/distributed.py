@@ -1,4 +1,4 @@
-"""The processes that train together, as torchrun starts them. A process alone is a world of one.
+"""The processes that train together, as torchrun starts them. A single process has world size 1.
 
 Collectives run on the device of their tensors: NCCL for CUDA, gloo for the CPU.
 """
@@ -37,7 +37,7 @@ def local_world_size() -> int:
 
 @contextmanager
 def process_group(timeout: int) -> Iterator[None]:
-    """Meet the other processes while inside; nothing to do unless torchrun started this one.
+    """Join the process group while inside; does nothing unless torchrun started this process.
 
     A process that does not answer within `timeout` seconds counts as lost, and ends this one.
     """
@@ -49,7 +49,7 @@ def process_group(timeout: int) -> Iterator[None]:
         torch.cuda.set_device(local_rank())
     wait = timedelta(seconds=timeout)
     store, number, count = next(rendezvous("env://", timeout=wait))
-    # torchrun may keep its store over a restart: do not meet the addresses of dead processes.
+    # torchrun may keep its store over a restart: do not read the addresses of dead processes.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     fresh = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]
     dist.init_process_group(
@@ -106,7 +106,7 @@ def all_gather(tensor: Tensor) -> list[Tensor]:
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
-    """Overwrite tensors by those of the first process."""
+    """Overwrite tensors with those of the first process."""
     if world_size() > 1:
         for tensor in tensors:
             dist.broadcast(tensor, src=0)

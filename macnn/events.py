@@ -1,4 +1,4 @@
-"""How the library speaks: it emits events, and never prints.
+"""Events: the library emits them, and never prints.
 
 The command line renders them (rich), the run folder records them (JSONL), a test collects them.
 """
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `total` units of `task` are finished; `figures` is the newest state of play."""
+    """`done` of `total` units of `task` are finished; `figures` are the latest metrics."""
 
     task: str
     done: int
@@ -22,7 +22,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Figures worth keeping, at an optimiser `step`, from a `phase` such as "grouping"."""
+    """Metrics to record, at an optimiser `step`, from a `phase` such as "grouping"."""
 
     phase: str
     step: int
@@ -42,7 +42,7 @@ Listener = Callable[[Event], None]
 
 
 def silent(event: Event) -> None:
-    """Listen to nothing."""
+    """Ignore every event."""
 
 
 def track(items: Iterable[T], task: str, total: int, listen: Listener) -> Iterator[T]:

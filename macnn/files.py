@@ -1,4 +1,4 @@
-"""Creating, replacing, shortening and deleting files: all of macnn's ways to do so.
+"""Creating, replacing, shortening and deleting files: nothing else in macnn does so.
 
 New files are made under names that nobody can guess, never through a link, and renamed when they
 are whole. What is deleted has such a name, or is listed by whoever made it. CONTRIBUTING.md lists
@@ -185,7 +185,7 @@ def _put(temporary: Path, final: Path, replaced: Sequence[str]) -> None:
 
 
 def refuse_link(file: Path) -> None:
-    """Check that a file or folder to write is no link that somebody else may have laid.
+    """Check that a file or folder to write is no symbolic link, which others may have made.
 
     Raises:
         OSError: it is one.
@@ -209,7 +209,7 @@ def _create(file: Path) -> int:
 
 
 def _open_own(file: Path, flags: int) -> int:
-    """Open a file that only this run writes: no link leads to it, nor away from it."""
+    """Open a file that only this run writes: no symbolic link, and without hard links."""
     refuse_link(file)
     descriptor = os.open(
         file, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags, 0o666

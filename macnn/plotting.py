@@ -1,7 +1,7 @@
 """matplotlib in its default style: all that macnn uses of it is imported from here.
 
-matplotlib reads a `matplotlibrc` of the current folder when it is first imported, and that may be
-anybody's folder of photographs. So it is then imported from another one.
+matplotlib reads a `matplotlibrc` of the current folder when it is first imported, and that folder
+may be a download. So where there is such a file, it is imported from another folder.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Text that comes from files, made harmless for wherever it goes.
+"""Text that comes from files, escaped for where it goes.
 
-Names of classes, tensors, devices and files are whatever somebody wrote. HTML has its escaping from
-jinja2; the rest is here.
+Names of classes, tensors, devices and files are untrusted. HTML is escaped by jinja2; the rest is
+here.
 """
 
 import re

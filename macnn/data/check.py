@@ -1,4 +1,4 @@
-"""Looking a data set over before training: every image decoded, every annotation compared."""
+"""Checking a data set before training: every image is decoded, every annotation compared."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ Kind = Literal["layout", "unreadable", "duplicate", "box", "part", "small", "str
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be; `stops` when it ends the command that reads it."""
+    """A problem; `stops` if it would end whatever reads the data set."""
 
     kind: Kind
     path: str
@@ -45,7 +45,7 @@ class Report:
 
     @property
     def stops(self) -> bool:
-        """Whether anything would stop a command that reads it."""
+        """Whether any finding would end whatever reads the data set."""
         return any(finding.stops for finding in self.findings)
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -81,7 +81,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Facts:
-    """What decoding one image told: its size and likeness, or the reason why it failed."""
+    """The result of decoding one image: its size and fingerprint, or why it failed."""
 
     size: tuple[int, int] = (0, 0)  # width, height
     digest: bytes = b""
@@ -97,7 +97,7 @@ def check(
     Args:
         root: a folder, or a CSV manifest.
         dataset: the name of a layout, or "auto" to recognise it.
-        listen: hears of the progress.
+        listen: called with progress events.
         allow_links: whether links may lead to images outside the folder, without a stop.
 
     Raises:
@@ -195,7 +195,7 @@ def _twin(sample: Sample, twin: Sample, how: str, images: ImageSet) -> Finding:
 
 
 def _links(images: ImageSet, *, stops: bool) -> Iterator[Finding]:
-    """Images that really lie elsewhere: a copy of the folder would not hold them."""
+    """Images that are links out of the folder: a copy of it would lack them."""
     for sample, place in outside(images):
         text = f"lies outside the data set, at {shown(place)}"
         if stops:
@@ -222,7 +222,7 @@ def _strays(images: ImageSet) -> Iterator[Finding]:
 
 
 def _names(folder: Path) -> set[str]:
-    """What lies in a folder; nothing if it cannot be read, which its images have said already."""
+    """Names in a folder; none if it cannot be read, which is reported for its images."""
     try:
         return set(os.listdir(folder))  # noqa: PTH208
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Decoding image files that nobody vouches for, in bounded memory and time."""
+"""Decoding untrusted image files in bounded memory and time."""
 
 import logging
 import warnings
@@ -26,7 +26,7 @@ FORMATS = ("PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # and JPEG
 SMALLER = "resize it first"
 LEAVE_OUT = "a check of the data set finds all such images, `data.skip_bad_images` leaves them out"
 
-# Else Python prints what Pillow logs; that a picture does not decode is said by whoever reads it.
+# Otherwise Python prints what Pillow logs; the caller reports what does not decode.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _PIXEL_BYTES = 8  # that decoding a pixel takes
@@ -64,7 +64,7 @@ def read_image(path: Path) -> Tensor:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence Pillow's remarks on odd files. Not for threads: enter it before they start."""
+    """Silence Pillow's warnings. Not thread-safe: enter it before threads start."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -81,7 +81,7 @@ def skippable() -> Iterator[None]:
 
 
 def decode(path: Path, admit: Admit = lambda _: None) -> Tensor:
-    """`read_image` without the silence, for threads."""
+    """`read_image` without `quiet`, for threads."""
     return decode_bytes(encoded(path), path, admit)
 
 

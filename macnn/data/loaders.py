@@ -1,4 +1,4 @@
-"""Batches in an order, and with an augmentation, that (seed, epoch, position) fully decide."""
+"""Batches whose order and augmentation depend on seed, epoch and position only."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +24,7 @@ Draw = tuple[int, int]  # (epoch, sample): the same draw is augmented the same w
 
 @dataclass(frozen=True)
 class Batch:
-    """Images as the network sees them, and how they came about.
+    """Images as the network sees them, and where they come from.
 
     images: uint8 (B, 3, S, S). labels: int64 (B,). samples: int64 (B,), indices into the image set.
     frames: float32 (B, 2, 2), rows (scale, shift) for x and y: network = stored * scale + shift.
@@ -153,8 +153,7 @@ class Loader:
         order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
         groups = order.split(self._sizes())[offset:]
         draws = [
-            [(number, int(i)) for i in group[self.rank :: self.world_size]]
-            for group in groups
+            [(number, int(i)) for i in group[self.rank :: self.world_size]] for group in groups
         ]
         for batch, group in zip(self.batches(draws), groups, strict=True):
             yield replace(batch, total=len(group))

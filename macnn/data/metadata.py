@@ -1,7 +1,7 @@
-"""Opening images without taking what they say of themselves at its word.
+"""Opening images without trusting their metadata.
 
-A few bytes of metadata can name gigabytes: canvases, tags whose values overlap, a million scraps
-that Pillow joins one by one. Here is what must be known before Pillow reads on.
+A few bytes of metadata can claim gigabytes: canvases, tags whose values overlap, a million chunks
+that Pillow joins one by one. They are checked here before Pillow reads on.
 """
 
 import io
@@ -73,7 +73,7 @@ def orientation(image: Image.Image) -> int:
 
 
 class _Metered(io.BytesIO):
-    """A file in memory that is not read forever: `reads` calls, and `bytes`, are left."""
+    """A file in memory of which only so much can be read: `reads` calls and `bytes` are left."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)

@@ -23,7 +23,7 @@ def skip_bad(
     Args:
         images: the data set.
         share: how much of it may be bad, 0 to 1.
-        listen: hears of the progress, and of each image.
+        listen: called with progress events, and with a notice for each image.
         cache: knows which images were bad when it was written; else all are decoded.
 
     Raises:

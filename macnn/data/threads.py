@@ -19,8 +19,8 @@ BUDGET = 2**30  # bytes that all items in work, and their results, may take toge
 def mapped(function: Callable[[S, Admit], T], items: Iterable[S]) -> Iterator[T]:
     """`function` of every item, in order, on one thread per core.
 
-    It is given a callable too, to be called with the bytes it is about to take: they count until
-    its result is taken, and it waits there until `BUDGET` allows for them.
+    Its second argument is to be called with the bytes it is about to allocate, and blocks until
+    `BUDGET` has room for them. They count until the result is taken.
     """
     waiting: deque[Future[T]] = deque()
     budget = _Budget()
@@ -41,9 +41,9 @@ def mapped(function: Callable[[S, Admit], T], items: Iterable[S]) -> Iterator[T]
 
 
 class _Budget:
-    """Bytes shared out among items, at most `BUDGET` and one item more.
+    """Memory in use by all items, at most `BUDGET` bytes and one item more.
 
-    The item whose turn it is never waits, so that none does for ever.
+    The item whose result is next never waits, so there is no deadlock.
     """
 
     def __init__(self) -> None:

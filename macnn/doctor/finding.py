@@ -1,13 +1,13 @@
-"""What the doctor says about one thing."""
+"""The result of one check of the doctor."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """The result of one check.
 
-    name: what was looked at, such as "kernels".
+    name: of what was checked, such as "kernels".
     ok: False if training would fail on it, or give wrong figures.
     text: what was found, one line.
     remedy: what to do; only where something is broken.

@@ -63,8 +63,8 @@ def _check(
         return _broken(name, f"{type(problem).__name__}: {reason}")
     if not error <= TOLERANCE:
         return _broken(name, f"off by {error:.2g} of the largest value")
-    ways = "forward and backward" if differentiable else "forward"
-    return Finding(name, True, f"{ways} within {error:.1g} of float64")
+    passes = "forward and backward" if differentiable else "forward"
+    return Finding(name, True, f"{passes} within {error:.1g} of float64")
 
 
 def _broken(name: str, text: str) -> Finding:

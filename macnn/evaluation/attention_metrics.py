@@ -64,7 +64,7 @@ class AttentionFigures:
 class AttentionMetrics:
     """Accumulates `AttentionFigures` batch by batch, on the device of the maps.
 
-    `update` never waits for the device; `compute` does. `sums` is all there is to keep of it:
+    `update` never waits for the device; `compute` does. `sums` is its whole state:
     float64 (5 N + 3), five figures of every part, two of the image, and the number of images.
     """
 

@@ -1,8 +1,8 @@
 """Accuracy per part and joint, confusion, calibration.
 
 The joint prediction of MA-CNN is the sum of the logits of its parts; the part CNN has a classifier
-for it. Its probabilities are the softmax of its logits, and everything not said to be a single
-classifier's is the joint prediction's.
+for it. Its probabilities are the softmax of its logits. Figures are those of the joint prediction
+unless they name a classifier.
 """
 
 import math

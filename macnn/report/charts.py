@@ -24,7 +24,7 @@ LEARNING = {
     "cng": "L_cng",
     "anchor": "Distance from the anchors",
 }
-"""Figures of metrics.jsonl that say how well the network learns, with their titles."""
+"""Figures of metrics.jsonl about losses and accuracy, with their titles."""
 
 STATE = {
     "diversity": "Div, overlap less the margin",
@@ -33,7 +33,7 @@ STATE = {
     "peak_distance": "Distance between peaks",
     "peak_collision_rate": "Peak collision rate",
 }
-"""Figures of metrics.jsonl that say what becomes of the parts."""
+"""Figures of metrics.jsonl about the parts, with their titles."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""ImageDataset seen through an attention map.
+"""A photograph seen through an attention map.
 
 Where the map is strong the photograph shows in its own colours, elsewhere it fades into fog; a line
 in the part's colour encloses the upper half of the map's range, and a dot marks its centre. Every

@@ -1,4 +1,4 @@
-"""ImageDataset and maps as data URIs: a page that carries them needs no other file."""
+"""Photographs and maps as data URIs: a page that carries them needs no other file."""
 
 import base64
 import io

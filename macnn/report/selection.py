@@ -1,4 +1,4 @@
-"""Which images a page shows, decided by rule, so that nobody picks the pretty ones."""
+"""Which images a page shows: chosen by a rule, not by hand."""
 
 from dataclasses import dataclass
 

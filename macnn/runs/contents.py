@@ -1,4 +1,4 @@
-"""The files of a run folder: whatever else lies in it is somebody's own, and stays.
+"""The files of a run folder. Anything else in it is the user's, and stays.
 
 config.toml sources.json env.json classes.json images.json
 metrics.jsonl metrics.csv summary.json status.json
@@ -39,7 +39,7 @@ def step_number(name: str) -> int | None:
 
 
 def step_folders(checkpoints: Path) -> list[Path]:
-    """All checkpoints in a folder, oldest first; links are none."""
+    """All checkpoints in a folder, oldest first; links are ignored."""
     if not checkpoints.is_dir():
         return []
     numbered = [(step_number(entry.name), entry) for entry in checkpoints.iterdir()]
@@ -48,7 +48,7 @@ def step_folders(checkpoints: Path) -> list[Path]:
 
 
 def checkpoint_files(folder: Path) -> list[str]:
-    """Names of a checkpoint's files, as far as they are there."""
+    """Names of the files that a checkpoint's folder has of it."""
     return sorted(name for name in _CHECKPOINT if (folder / name).is_file())
 
 
@@ -91,7 +91,7 @@ def refuse_others_in_checkpoints(run: Path) -> None:
     """Check that every checkpoint can be deleted whole, for its step to be written again.
 
     Raises:
-        UsageError: one holds a file of somebody's.
+        UsageError: one holds another file.
     """
     for folder in step_folders(run / "checkpoints"):
         others = {entry.name for entry in folder.iterdir()} - _CHECKPOINT

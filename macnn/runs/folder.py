@@ -62,15 +62,15 @@ class RunFolder:
         overwrite: bool,
         resume: Checkpoint | None = None,
     ) -> None:
-        """Create the folder and write what is known before the run, or go on with one.
+        """Create the folder, or resume the run in it, and write what is known before the start.
 
         Args:
             path: where.
             settings: of the run.
             class_names: of the data.
             overwrite: replace the run that the folder holds. Its files are set aside, and deleted
-                at the first checkpoint of this one; files of others stay.
-            resume: its checkpoint to go on from; `rewind` deletes what came later.
+                at the first checkpoint of this one; other files stay.
+            resume: its checkpoint to resume from; `rewind` deletes what came later.
 
         Raises:
             UsageError: `check_output` refuses the folder, or a checkpoint's holds other files.
@@ -92,7 +92,7 @@ class RunFolder:
                     self._begin()
                 else:
                     self._go_on(resume)
-                # Next after the status: together they tell the folder from others.
+                # Next after the status: together they identify the folder.
                 self._write_json(ENVIRONMENT, {"run": self.run_id, **environment()})
                 if resume is None:
                     self._write_json("sources.json", settings.sources)
@@ -105,7 +105,7 @@ class RunFolder:
             self.run_id = status.run if status else new_id()
 
     def _begin(self) -> None:
-        """Make the folder, or make room in that of another run, which stays recognisable."""
+        """Make the folder, or set aside the files of the run it holds."""
         before = read_status(self.path)
         self.run_id = new_id()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ class RunFolder:
                 clear_leftovers(folder, owner)
 
     def rewind(self, resume: Checkpoint) -> None:
-        """Delete what is later than the checkpoint, once the run is sure to go on from it.
+        """Delete what is later than the checkpoint that the run goes on from.
 
         Raises:
             DataError: metrics.jsonl is damaged, which would stop the run when it is done.
@@ -182,7 +182,7 @@ class RunFolder:
                     self._status("stopped" if stopped else "failed", shown(why))
 
     def _restore(self) -> None:
-        """Put back what was set aside, for this run came to nothing."""
+        """Put back what was set aside: this run failed before its first checkpoint."""
         assert self._aside is not None
         aside, self._aside = self._aside, None
         self._discard_own()
@@ -195,7 +195,7 @@ class RunFolder:
             discard_files((self.path / name).parent, [Path(name).name])
 
     def _own_files(self) -> list[str]:
-        """All but what tells the folder from others, which is only ever replaced."""
+        """All but the files that identify the folder, which are only ever replaced."""
         return [name for name in own_files(self.path) if name not in (STATUS, ENVIRONMENT)]
 
     @contextmanager
@@ -216,11 +216,6 @@ class RunFolder:
     def metrics_bytes(self) -> int:
         """Length of the record of metrics, to cut it back to on resuming."""
         return self._metrics.stat().st_size if self._metrics.exists() else 0
-
-    @property
-    def scratch(self) -> Path:
-        """Where a phase of this process may keep what it deletes again; a new name every time."""
-        return temporary_path(self.path, self.run_id)
 
     @property
     def checkpoints(self) -> Path:
@@ -270,7 +265,7 @@ class RunFolder:
         self._write_json(STATUS, status)
 
     def _write_json(self, name: str, content: object) -> None:
-        # Killed before the new status is there, the folder is still that of the old run.
+        # If killed before the new status is there, the folder is the old run's.
         write_json(self.path / name, content, owner=self._replaces or self.run_id)
 
 

@@ -1,9 +1,9 @@
-"""What makes a folder the folder of a run: status.json and env.json with one identifier.
+"""What identifies a run folder: status.json and env.json with the same identifier.
 
-    status.json   run: the identifier; machine: where it last ran; state, reason: how it stands
+    status.json   run: the identifier; machine: where it last ran; state, reason: how it ended
     env.json      run: the same; and what the run depends on beside its settings
 
-A name alone says nothing: a folder of somebody's may well hold a status.json.
+File names alone prove nothing: any folder may hold a status.json.
 """
 
 import hashlib
@@ -58,9 +58,9 @@ def _agrees(folder: Path, status: Status) -> bool:
 
 
 def machine(run: str) -> str:
-    """This machine and user, to be recognised again in a run's status, and of no other use.
+    """A digest of this machine, user and run, that tells the status of a run made here.
 
-    A stranger's run cannot carry it: it is a digest of what is known on this machine alone.
+    A run from elsewhere cannot carry it: it depends on /etc/machine-id.
     """
     try:
         name = Path("/etc/machine-id").read_text(encoding="ascii").strip()

@@ -1,4 +1,4 @@
-"""Which images a run trains on: noted in its folder, so that none is tested on unnoticed.
+"""Which images a run trains on: recorded in its folder, so that testing on one is noticed.
 
 Splits drawn by seed depend on all images of the folder: one more or less, and others are held out.
 """
@@ -27,7 +27,7 @@ class _Note(Document):
 
 
 def note_images(run: Path, images: ImageSet, *, owner: str = "") -> None:
-    """Write down in the folder of run `owner` which images of a data set are trained on.
+    """Record in the folder of run `owner` which images of a data set are trained on.
 
     Raises:
         DiskError: it cannot be written.
@@ -39,11 +39,11 @@ def note_images(run: Path, images: ImageSet, *, owner: str = "") -> None:
 
 
 def check_same_images(run: Path, images: ImageSet) -> None:
-    """Check before a run goes on: what it noted of an image must still be of that image.
+    """Check before a run is resumed that its training images are the same.
 
     Raises:
         DataError: it trained on other images.
-        CheckpointError: the note is damaged.
+        CheckpointError: the record is damaged.
     """
     if changed := _changed(run, images):
         raise DataError(
@@ -53,10 +53,10 @@ def check_same_images(run: Path, images: ImageSet) -> None:
 
 
 def warn_of_other_images(run: Path, images: ImageSet, listen: Listener) -> None:
-    """Warn before a measurement if the images of training are others by now.
+    """Warn before a measurement if the training images have changed.
 
     Raises:
-        CheckpointError: the note is damaged.
+        CheckpointError: the record is damaged.
     """
     if changed := _changed(run, images):
         message = (
@@ -67,7 +67,7 @@ def warn_of_other_images(run: Path, images: ImageSet, listen: Listener) -> None:
 
 
 def _changed(run: Path, images: ImageSet) -> str | None:
-    """How many there were and are, if they differ; a run that noted nothing is taken as it is."""
+    """How many there were and are, if they differ; None without a record."""
     if not os.path.lexists(run / FILE):
         return None
     hint = "delete it to go on without the check it serves"

@@ -1,4 +1,4 @@
-"""Which settings of a run mean something on another machine, and are taken from it there."""
+"""Which settings of a run are taken over on another machine."""
 
 from pathlib import Path
 from typing import Any

@@ -21,13 +21,13 @@ FIXED = {"run.seed", "run.precision"}
 
 
 def find_resume(wanted: str | None, output: Path | None, *kinds: Kind) -> Checkpoint | None:
-    """The checkpoint that a command is to go on from; None to start anew.
+    """The checkpoint to resume from; None to start a new run.
 
     Args:
         wanted: None for a new run, "auto" for the newest checkpoint of the run folder `output` if
             it has one, else a run folder or a checkpoint's folder.
         output: the run folder.
-        kinds: kinds of checkpoint the command can go on from.
+        kinds: kinds of checkpoint to resume from.
 
     Raises:
         UsageError: "auto" without a run folder.
@@ -50,7 +50,7 @@ def find_resume(wanted: str | None, output: Path | None, *kinds: Kind) -> Checkp
 
 
 def warn_if_others_may_write(run: Path, listen: Listener) -> None:
-    """Warn before a run goes on whose files other users may have changed."""
+    """Warn before a run is resumed whose files other users may have changed."""
     for path in (run, run / "checkpoints", run / STATUS):
         found = path.stat()
         others = found.st_mode & stat.S_IWOTH or found.st_uid not in (0, os.getuid())
@@ -73,7 +73,7 @@ def _shared(group: int) -> bool:
 
 
 def check_output_is(run: Path, output: Path | None) -> None:
-    """A run goes on in its own folder.
+    """Check that a run is resumed in its own folder.
 
     Raises:
         UsageError: another one is asked for.
@@ -85,7 +85,7 @@ def check_output_is(run: Path, output: Path | None) -> None:
 
 
 def check_unchanged(checkpoint: Checkpoint, settings: Settings) -> None:
-    """A run goes on with the settings it began with.
+    """Check that a run is resumed with the settings it began with.
 
     Raises:
         UsageError: one that decides the outcome differs.

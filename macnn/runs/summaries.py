@@ -1,4 +1,4 @@
-"""summary.json: what a run that is done says of itself, by the command that wrote it."""
+"""summary.json: the results of a finished run, a form for each command."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from macnn.runs.identity import read_status
 
 
 class Summary(Document):
-    """What every summary has; what else it holds is passed on."""
+    """What every summary has; further keys are kept."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -19,7 +19,7 @@ class Summary(Document):
 
 
 class PartsSummary(Summary):
-    """Of `pretrain-parts`."""
+    """Of finding the parts."""
 
     images: int
     cluster_sizes: tuple[int, ...]
@@ -42,13 +42,13 @@ class TrainingSummary(Summary):
 
 
 class AlternationSummary(TrainingSummary):
-    """Of `train`."""
+    """Of the alternation."""
 
     rounds: int
 
 
 def finished_summary(run: Path, form: type[Summary]) -> dict[str, Any] | None:
-    """The summary of a run that is done, else None; one that does not fit the form is none."""
+    """The summary of a finished run; None if it is not finished, or the file malformed."""
     status = read_status(run)
     if status is None or status.state != "done":
         return None

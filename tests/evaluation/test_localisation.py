@@ -42,7 +42,9 @@ def beside_eye(offsets: list[float]) -> Landmarks:
 @given(st.integers(1, 5), st.integers(0, 2**31))
 def test_perfect_centres_score_perfectly(count, seed):
     names = [f"mark {i}" for i in range(count)]
-    found = measure_localisation(perfect(3 * count + 3, count, seed), perfect(4, count, seed + 1), names)
+    found = measure_localisation(
+        perfect(3 * count + 3, count, seed), perfect(4, count, seed + 1), names
+    )
     assert (found.pck10, found.pck15, found.nmi, found.ari) == (1, 1, 1, 1)
     assert found.regression_error == pytest.approx(0, abs=1e-9)
     assert [match.landmark for match in found.best] == names
@@ -142,7 +144,9 @@ def test_regression_recovers_a_linear_map_from_all_parts():
             ends, middle, split.visible[:, :1], split.boxes, torch.zeros(len(ends), 1).long()
         )
 
-    found = measure_localisation(between(perfect(20, 2)), between(perfect(20, 2, seed=1)), ("breast",))
+    found = measure_localisation(
+        between(perfect(20, 2)), between(perfect(20, 2, seed=1)), ("breast",)
+    )
     assert found.regression_error == pytest.approx(0, abs=1e-6)
 
 

@@ -117,7 +117,7 @@ def open_data_set(
     Args:
         root: a folder, or a CSV manifest.
         dataset: the name of a layout, or "auto" to recognise it.
-        listen: hears of it.
+        listen: called with the layout and the notes.
         allow_links: whether links may lead to images outside the folder.
 
     Raises:

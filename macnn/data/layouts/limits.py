@@ -1,4 +1,4 @@
-"""How large what a data set says of its images may be: more is taken for damage, or worse."""
+"""Limits of lists and annotations; a data set beyond them is damaged, or an attack."""
 
 IMAGES = 3_000_000  # of a data set
 ROWS = 1_000_000  # of a list in a published layout

@@ -35,7 +35,7 @@ def write_birds(
         images_per_class: at least 2, so that both splits hold every class.
         size: side of the square images in pixels.
         seed: any non-negative integer.
-        listen: hears the progress, image by image.
+        listen: called with progress events.
 
     Raises:
         UsageError: an argument is out of range, or `output` is not empty.
