@@ -23,6 +23,7 @@ from macnn.evaluation.predict import predict
 from macnn.events import Listener, Metrics, silent
 from macnn.model import MACNN, PartCNN, PartModel, PooledClassifier
 from macnn.model.alignment import part_boxes, part_centres
+from macnn.model.modes import evaluating
 from macnn.reading import misfit
 from macnn.training.alternation import Alternation
 from macnn.training.discovery import ChannelStatistics, PartDiscovery, form_parts
@@ -85,9 +86,7 @@ def find_parts(
         NonFiniteError: the features are not finite.
     """
     device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         statistics = ChannelStatistics.begin(model)
         for batch in _as_batches(batches, 0):
             with torch.no_grad():
@@ -111,8 +110,6 @@ def find_parts(
             seed=seed,
             listen=listen,
         )
-    finally:
-        model.train(was_training)
 
 
 def train(
@@ -179,11 +176,8 @@ def evaluate(
         UsageError: a `ValueError`; no images, or labels that do not match the model's classes.
         NonFiniteError: the model's answers are not finite.
     """
-    was_training = model.training
-    try:
+    with evaluating(model):
         found, attention = predict(model, _as_batches(batches, model.classes), margin=margin)
-    finally:
-        model.train(was_training)
     assert found.scores is not None
     names = class_names or tuple(map(str, range(model.classes)))
     return Figures(
@@ -211,12 +205,8 @@ def localise(model: PartModel | PartCNN, images: Tensor) -> Location:
             f"`images`: shape {tuple(images.shape)}, expected (B, 3, {size[0]}, {size[1]})",
             hint="the model was made for this `image_size`",
         )
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         attention = model(images).attention
-    finally:
-        model.train(was_training)
     centres = model.grid.to_pixels(part_centres(attention.float()))
     share = model.part_share if isinstance(model, PartCNN) else defaults.PART_SHARE
     return Location(centres, part_boxes(centres, share * model.image_size))

@@ -15,15 +15,8 @@ if not torch.cuda.is_available():
 
 from macnn.config import resolve
 from macnn.data.synth import write_birds
-from macnn.model import create_backbone
-from macnn.model.specs import (
-    LocatorSpec,
-    MACNNSpec,
-    PooledSpec,
-    build_locator,
-    build_macnn,
-    build_pooled,
-)
+from macnn.model import MACNN, PartLocator, PooledClassifier, create_backbone
+from macnn.model.specs import LocatorSpec, MACNNSpec, PooledSpec, build_on
 from macnn.runs.checkpoint import write_checkpoint
 from macnn.runs.folder import RunFolder
 from macnn_cli.main import run as run_command
@@ -49,19 +42,19 @@ def trained(tmp_path_factory):
     seen = {"backbone": "tiny", "tap": None, "image_size": 64}
     found = seen | {"parts": 4, "hidden": None, "activation": "sigmoid", "power": 8.0}
     kinds = {
-        "parts": (LocatorSpec(**found), build_locator),
+        "parts": (LocatorSpec(**found), PartLocator),
         "macnn": (
             MACNNSpec(**found, classes=16, part_features="plain", map_gradient=False),
-            build_macnn,
+            MACNN,
         ),
-        "baseline": (PooledSpec(**seen, classes=16), build_pooled),
+        "baseline": (PooledSpec(**seen, classes=16), PooledClassifier),
     }
 
     @cache
     def write(kind):
         torch.manual_seed(0)
-        spec, build = kinds[kind]
-        model = build(spec, create_backbone("tiny"))
+        spec, model_class = kinds[kind]
+        model = build_on(create_backbone("tiny"), spec, model_class)
         if kind != "baseline":
             model.response_scale.set(2.0)
         run = tmp_path_factory.mktemp("runs") / kind

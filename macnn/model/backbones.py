@@ -22,6 +22,7 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 
 from macnn.errors import CheckpointError, UsageError
 from macnn.model import tiny
+from macnn.model.modes import evaluating
 from macnn.model.weights import load_into, read_weights
 from macnn.text import shown
 
@@ -90,13 +91,14 @@ def map_shape(backbone: nn.Module, image_size: int) -> tuple[int, int, int]:
     Raises:
         UsageError: it cannot take this size, or its output is no spatial map, or not finite.
     """
-    was_training = backbone.training
-    backbone.eval()
     tensors = {**dict(backbone.named_parameters()), **dict(backbone.named_buffers())}
     here = next(iter(tensors.values()), torch.empty(0)).device
     ramp = torch.linspace(0, 1, 3 * image_size**2).view(1, 3, image_size, image_size)
     try:
-        with redirect_stderr(StringIO()):  # torch.fx prints code there when a layer fails
+        with (
+            evaluating(backbone),
+            redirect_stderr(StringIO()),
+        ):  # torch.fx prints code there when a layer fails
             if isinstance(backbone, Backbone):
                 shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
                 features = functional_call(backbone, shapes, (ramp.to("meta"),))
@@ -111,8 +113,6 @@ def map_shape(backbone: nn.Module, image_size: int) -> tuple[int, int, int]:
             message = f"do not fit the backbone ({reason})"
             hint = "set `data.image_size` to what it was made for, 224 for most"
         raise UsageError(f"{image_size} px {message}", hint=hint) from None
-    finally:
-        backbone.train(was_training)
     shape = tuple(features.shape) if isinstance(features, Tensor) else ()
     if len(shape) != 4 or shape[0] != 1 or shape[2] * shape[3] <= 1:
         found = shape or type(features).__name__

@@ -4,10 +4,11 @@ A spec holds all that decides the architecture, and has no defaults. What is rea
 keep the bounds noted here.
 """
 
-from dataclasses import dataclass, fields
-from typing import Annotated
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, TypeVar
 
 from pydantic import ConfigDict, Field
+from torch import nn
 
 from macnn import bounds
 from macnn.defaults import Activation, PartFeatures
@@ -101,61 +102,34 @@ class PartCNNSpec(MACNNSpec):
 
 
 Spec = PartCNNSpec | MACNNSpec | LocatorSpec | PooledSpec
-
-
-def build_locator(spec: LocatorSpec, backbone: Backbone) -> PartLocator:
-    """A part locator on a backbone, its grouping layers random."""
-    return PartLocator(
-        backbone,
-        spec.parts,
-        hidden=spec.hidden,
-        activation=spec.activation,
-        power=spec.power,
-        image_size=spec.image_size,
-    )
-
-
-def build_macnn(spec: MACNNSpec, backbone: Backbone) -> MACNN:
-    """An MA-CNN on a backbone, all else random."""
-    return MACNN(
-        backbone,
-        spec.parts,
-        spec.classes,
-        hidden=spec.hidden,
-        activation=spec.activation,
-        power=spec.power,
-        part_features=spec.part_features,
-        map_gradient=spec.map_gradient,
-        image_size=spec.image_size,
-    )
-
-
-def build_pooled(spec: PooledSpec, backbone: Backbone) -> PooledClassifier:
-    """The baseline on a backbone, its classifier random."""
-    return PooledClassifier(backbone, spec.classes, image_size=spec.image_size)
-
-
-def build_part_cnn(spec: PartCNNSpec, locator: MACNN) -> PartCNN:
-    """A part CNN around a locator, its classifiers random."""
-    return PartCNN(
-        locator,
-        image_size=spec.image_size,
-        stream_size=spec.stream_size,
-        part_share=spec.part_share,
-        object_threshold=spec.object_threshold,
-        shared=spec.shared,
-    )
+Built = TypeVar("Built", PartLocator, MACNN, PooledClassifier)
 
 
 def build(spec: Spec) -> Model:
     """What a spec describes, with random weights, for a checkpoint to fill."""
     if isinstance(spec, PartCNNSpec):
-        return build_part_cnn(spec, build_macnn(spec.locator, random_backbone(spec)))
+        return build_part_cnn(spec, build_on(random_backbone(spec), spec.locator, MACNN))
     if isinstance(spec, MACNNSpec):
-        return build_macnn(spec, random_backbone(spec))
+        return build_on(random_backbone(spec), spec, MACNN)
     if isinstance(spec, LocatorSpec):
-        return build_locator(spec, random_backbone(spec))
-    return build_pooled(spec, random_backbone(spec))
+        return build_on(random_backbone(spec), spec, PartLocator)
+    return build_on(random_backbone(spec), spec, PooledClassifier)
+
+
+def build_on(backbone: nn.Module, spec: ModelSpec, kind: type[Built]) -> Built:
+    """The model of a spec, which is of this kind, on a backbone; all else random."""
+    arguments = asdict(spec)
+    del arguments["backbone"], arguments["tap"]
+    return kind(backbone, **arguments)
+
+
+def build_part_cnn(spec: PartCNNSpec, locator: MACNN) -> PartCNN:
+    """A part CNN around a locator, its classifiers random."""
+    own = {field.name for field in fields(PartCNNSpec)} - {
+        field.name for field in fields(MACNNSpec)
+    }
+    arguments = {name: getattr(spec, name) for name in own - {"locator_size"}}
+    return PartCNN(locator, image_size=spec.image_size, **arguments)
 
 
 def random_backbone(spec: ModelSpec) -> Backbone:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 import torch
@@ -21,10 +21,8 @@ from macnn.model.specs import (
     PooledSpec,
     Spec,
     build,
-    build_locator,
-    build_macnn,
+    build_on,
     build_part_cnn,
-    build_pooled,
 )
 from macnn.model.weights import mismatch
 from macnn.reading import misfit
@@ -42,20 +40,20 @@ def new_locator(settings: Settings) -> tuple[LocatorSpec, PartLocator]:
         UsageError: an unknown backbone, no weights for it, or no map at this image size.
         CheckpointError: weights that cannot be read or are of another network.
     """
-    spec = _described(LocatorSpec, **_locator(settings))
-    return spec, build_locator(spec, _backbone(settings))
+    spec = _spec(LocatorSpec, settings)
+    return spec, build_on(_backbone(settings), spec, PartLocator)
 
 
 def new_macnn(settings: Settings, classes: int) -> tuple[MACNNSpec, MACNN]:
     """As `new_locator`, MA-CNN with untrained classifiers."""
-    spec = _described(MACNNSpec, **_macnn(settings, classes))
-    return spec, build_macnn(spec, _backbone(settings))
+    spec = _spec(MACNNSpec, settings, classes=classes)
+    return spec, build_on(_backbone(settings), spec, MACNN)
 
 
 def new_pooled(settings: Settings, classes: int) -> tuple[PooledSpec, PooledClassifier]:
     """As `new_locator`, the baseline."""
-    spec = _described(PooledSpec, **_pooled(settings, classes))
-    return spec, build_pooled(spec, _backbone(settings))
+    spec = _spec(PooledSpec, settings, classes=classes)
+    return spec, build_on(_backbone(settings), spec, PooledClassifier)
 
 
 def load_model(checkpoint: Checkpoint) -> Model:
@@ -103,8 +101,8 @@ def continue_macnn(
         CheckpointError: its tensors do not fit its description.
     """
     start = _start(checkpoint, settings, "model.hidden", "model.parts")
-    spec = _described(MACNNSpec, **_macnn(settings, classes))
-    model = build_macnn(spec, _own_backbone(start))
+    spec = _spec(MACNNSpec, settings, classes=classes)
+    model = build_on(start.backbone, spec, MACNN)
     model.grouping = start.grouping
     model.feature_scale = start.feature_scale
     gain = settings.model.gain
@@ -125,8 +123,8 @@ def continue_pooled(
         CheckpointError: its tensors do not fit its description.
     """
     start = _start(checkpoint, settings)
-    spec = _described(PooledSpec, **_pooled(settings, classes))
-    model = build_pooled(spec, _own_backbone(start))
+    spec = _spec(PooledSpec, settings, classes=classes)
+    model = build_on(start.backbone, spec, PooledClassifier)
     model.feature_scale = start.feature_scale
     return spec, model
 
@@ -145,15 +143,15 @@ def new_part_cnn(checkpoint: Checkpoint, settings: Settings) -> tuple[PartCNNSpe
             f"`data.image_size` {size}: {shown(checkpoint.folder)} finds parts at {seen} px",
             hint=f"use {seen} or a multiple of it",
         )
-    spec = _described(
-        PartCNNSpec,
-        **asdict(checkpoint.network) | {"image_size": size},
-        locator_size=seen,
-        stream_size=chosen.stream_size or seen,
-        part_share=chosen.part_share,
-        object_threshold=chosen.object_threshold,
-        shared=chosen.share_streams,
-    )
+    own = {
+        "image_size": size,
+        "locator_size": seen,
+        "stream_size": chosen.stream_size or seen,
+        "part_share": chosen.part_share,
+        "object_threshold": chosen.object_threshold,
+        "shared": chosen.share_streams,
+    }
+    spec = _spec(PartCNNSpec, settings, **asdict(checkpoint.network) | own)
     return spec, build_part_cnn(spec, locator)
 
 
@@ -172,7 +170,7 @@ def fill(model: M, checkpoint: Checkpoint) -> M:
 def _start(checkpoint: Checkpoint, settings: Settings, *paths: str) -> PartLocator:
     """Found parts to train from, checked to be of the settings; `paths` are of the parts alone."""
     start, described = load(checkpoint, PartLocator), asdict(checkpoint.network)
-    wanted = _locator(settings)
+    wanted = asdict(_spec(LocatorSpec, settings, parts=settings.model.parts or start.parts))
     for path in ("model.backbone", "model.tap", "data.image_size", *paths):
         name = path.split(".")[1]
         if wanted[name] != described[name]:
@@ -184,36 +182,9 @@ def _start(checkpoint: Checkpoint, settings: Settings, *paths: str) -> PartLocat
     return start
 
 
-def _own_backbone(model: PartLocator) -> Backbone:
-    assert isinstance(model.backbone, Backbone)
-    return model.backbone
-
-
 def _backbone(settings: Settings) -> Backbone:
     model = settings.model
     return create_backbone(model.backbone, weights=model.weights, tap=model.tap)
-
-
-def _locator(settings: Settings) -> dict[str, Any]:
-    model = settings.model
-    names = ("backbone", "tap", "parts", "hidden", "activation", "power")
-    return {name: getattr(model, name) for name in names} | {"image_size": settings.data.image_size}
-
-
-def _macnn(settings: Settings, classes: int) -> dict[str, Any]:
-    model = settings.model
-    return _locator(settings) | {
-        "classes": classes,
-        "part_features": model.part_features,
-        "map_gradient": model.map_gradient,
-    }
-
-
-def _pooled(settings: Settings, classes: int) -> dict[str, Any]:
-    described = _locator(settings)
-    return {name: described[name] for name in ("backbone", "tap", "image_size")} | {
-        "classes": classes
-    }
 
 
 def _check_fit(
@@ -231,13 +202,15 @@ def _check_fit(
         )
 
 
-def _described(kind: type[S], **fields: Any) -> S:
-    """A description that a checkpoint may hold.
+def _spec(kind: type[S], settings: Settings, **more: Any) -> S:
+    """The spec that the settings describe, with what they do not say.
 
     Raises:
         UsageError: it is out of bounds.
     """
+    known = settings.model.model_dump() | {"image_size": settings.data.image_size} | more
+    named = {field.name: known[field.name] for field in fields(kind)}
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(fields))
+        return TypeAdapter(kind).validate_json(json.dumps(named))
     except ValidationError as error:
         raise UsageError(f"no network can be made so: {misfit(error)}") from None

@@ -136,3 +136,13 @@ def test_the_package_offers_what_it_says():
         assert getattr(macnn, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'locate'"):
         _ = macnn.locate
+
+
+def test_batch_norms_that_were_frozen_stay_frozen():
+    frozen = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.BatchNorm2d(8))
+    frozen[1].eval()
+    classifier = macnn.MACNN(frozen, 2, 2, image_size=16)
+    macnn.find_parts(classifier, loader())
+    macnn.evaluate(classifier, loader())
+    assert classifier.training
+    assert not frozen[1].training
