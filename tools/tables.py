@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from rich.text import Text
 
-from macnn.bench.cases import Shape, cases
+from macnn.commands.bench.cases import Shape, cases
 from macnn.commands.demo import compare
 from macnn_cli.console import out
 from macnn_cli.demo import show
@@ -252,7 +252,7 @@ def gpu_goals() -> str:
 
 
 def compiled_for_sm_90() -> str:
-    """The table of one target from what `python -m macnn_kernels.aot` wrote."""
+    """The table of one target from what `python -m tools.aot` wrote."""
     return AOT.read_text(encoding="utf-8").split("### sm_90\n\n")[1].split("\n\n")[0]
 
 

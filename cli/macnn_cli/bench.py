@@ -54,7 +54,7 @@ def ops(
     """
     from dataclasses import replace
 
-    from macnn.bench.operators import bench_operators, default_shape
+    from macnn.commands.bench.operators import bench_operators, default_shape
     from macnn.runs.setup import prepare
 
     _check_output(output)
@@ -99,7 +99,7 @@ def train(
     By default SqueezeNet at 224 pixels on the CPU and VGG-19 at 448 on CUDA, with random weights,
     on generated photographs.
     """
-    from macnn.bench.training import bench_training
+    from macnn.commands.bench.training import bench_training
     from macnn.runs.setup import prepare
 
     _check_output(output)
@@ -127,8 +127,8 @@ def scale(
 
     One size changes at a time, around 8 images, 256 channels, 14 x 14 cells and 4 parts.
     """
-    from macnn.bench.cases import Shape
-    from macnn.bench.scaling import bench_scaling
+    from macnn.commands.bench.cases import Shape
+    from macnn.commands.bench.scaling import bench_scaling
     from macnn.runs.setup import prepare
 
     _check_output(output)

@@ -17,7 +17,7 @@ def doctor(*, given: Given, json: JSON = False, quiet: QUIET = False) -> None:
     """
     from dataclasses import asdict
 
-    from macnn.commands.doctor import run
+    from macnn.commands.doctor.run import run
 
     with listening(quiet or json) as listen:
         findings, environment = run(given.resolve().settings, listen)

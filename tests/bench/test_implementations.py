@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from macnn.bench.implementations import ours, usual
+from macnn.commands.bench.implementations import ours, usual
 from macnn.config.training import TrainSettings
 from macnn.model import MACNN, create_backbone
 from macnn.training.train_step import TrainStep

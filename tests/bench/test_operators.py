@@ -5,10 +5,10 @@ import torch
 from torch.testing import assert_close
 
 import macnn_kernels as kernels
-from macnn.bench import eager
-from macnn.bench.cases import Shape
-from macnn.bench.clock import Clock, Timing
-from macnn.bench.operators import OperatorBench, Row, bench_operators
+from macnn.commands.bench import eager
+from macnn.commands.bench.cases import Shape
+from macnn.commands.bench.clock import Clock, Timing
+from macnn.commands.bench.operators import OperatorBench, Row, bench_operators
 from macnn.errors import UsageError
 from macnn.events import Progress
 

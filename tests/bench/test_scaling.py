@@ -5,9 +5,9 @@ import os
 import pytest
 import torch
 
-from macnn.bench import scaling
-from macnn.bench.cases import Shape
-from macnn.bench.processes import bench_processes
+from macnn.commands.bench import scaling
+from macnn.commands.bench.cases import Shape
+from macnn.commands.bench.processes import bench_processes
 
 CPU = torch.device("cpu")
 BASE = Shape(batch=2, channels=8, height=4, width=4, parts=2, dtype="float32")

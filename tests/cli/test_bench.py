@@ -89,7 +89,7 @@ def test_every_phase_of_training_is_measured_against_the_plain_module(macnn, tmp
 
 
 def test_cost_is_measured_over_one_size_at_a_time(macnn, monkeypatch):
-    from macnn.bench import scaling
+    from macnn.commands.bench import scaling
 
     monkeypatch.setattr(scaling, "CURVES", {"batch": (1, 2), "height": (3, 4)})
     monkeypatch.setattr(scaling, "IMAGES", (64, 256))

@@ -1,6 +1,6 @@
 import json
 
-from macnn.doctor.training import SMALL
+from macnn.commands.doctor.training import SMALL
 
 
 def test_the_doctor_tries_everything_and_ends_well(macnn):

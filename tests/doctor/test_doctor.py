@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import macnn_kernels
+from macnn.commands.doctor import surroundings, training
+from macnn.commands.doctor.operators import check_operators
+from macnn.commands.doctor.surroundings import look_around
+from macnn.commands.doctor.training import check_training
 from macnn.config import resolve
-from macnn.doctor import surroundings, training
-from macnn.doctor.operators import check_operators
-from macnn.doctor.surroundings import look_around
-from macnn.doctor.training import check_training
 from macnn.runs.environment import environment
 
 CPU = torch.device("cpu")

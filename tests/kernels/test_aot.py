@@ -5,18 +5,20 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from macnn_kernels import aot
+from tools import aot
 
+ROOT = Path(__file__).parents[2]
 # bytes of shared memory that a program may take
 SHARED = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "sm_100": 227 * 1024, "gfx942": 64 * 1024}
 
 # in processes of their own, since interpreted kernels cannot be compiled
 COMPILE = """
 import dataclasses, json, sys
-from macnn_kernels import aot
+from tools import aot
 table = aot.compile_all(sys.argv[2:], [sys.argv[1]])
 json.dump([dataclasses.asdict(row) for row in table], sys.stdout)
 """
@@ -29,7 +31,10 @@ def compiled(target):
     halves = ["part_attention"], [name for name in aot.OPERATORS if name != "part_attention"]
     runs = [
         subprocess.Popen(
-            [sys.executable, "-c", COMPILE, target, *half], env=environment, stdout=subprocess.PIPE
+            [sys.executable, "-c", COMPILE, target, *half],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
         )
         for half in halves
     ]

@@ -6,7 +6,7 @@ instead of started, and compiled for the arguments they would have run with: dty
 
 Interpreted kernels cannot be compiled: run this in a process without `TRITON_INTERPRET`.
 
-    python -m macnn_kernels.aot [TARGET ...]    writes a Markdown table per target
+    python -m tools.aot [TARGET ...]    writes a Markdown table per target
 """
 
 import re
@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from macnn_kernels import backend
-from macnn_kernels.aot_examples import EXAMPLES
 from macnn_kernels.launch import Launch, capture_launches
+from tools.aot_examples import EXAMPLES
 
 OPERATORS = tuple(EXAMPLES)
 TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")

@@ -8,9 +8,9 @@ from time import perf_counter
 import torch
 
 from macnn.commands import pretrain_parts, train
+from macnn.commands.doctor.finding import Finding
 from macnn.config import Settings, resolve
 from macnn.data.synth import write_birds
-from macnn.doctor.finding import Finding
 from macnn.errors import MacnnError
 from macnn.events import silent
 from macnn.inference.loading import load

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, Optimizer
 
-from macnn.bench import eager
+from macnn.commands.bench import eager
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch
 from macnn.model import MACNN

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import macnn_kernels as kernels
-from macnn.bench import eager
+from macnn.commands.bench import eager
 from macnn_kernels import Peaks
 from macnn_kernels.channel_grouping.op import grouping_bytes
 from macnn_kernels.channel_peaks.op import gram_bytes, peaks_bytes
@@ -42,7 +42,7 @@ class Case:
         bytes: that must move, or None where memory is not what limits the operator.
         inputs: makes fresh inputs; those that require gradients are differentiated.
         ours: the operator.
-        plain: its counterpart in `macnn.bench.eager`.
+        plain: its counterpart in `macnn.commands.bench.eager`.
         compiles: whether torch.compile takes the plain counterpart whole.
     """
 

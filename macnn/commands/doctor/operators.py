@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import macnn_kernels as kernels
-from macnn.doctor.finding import Finding
+from macnn.commands.doctor.finding import Finding
 
 B, C, H, W, N = 3, 64, 14, 14, 4
 TOLERANCE = 1e-2  # of the largest value: tensor cores may round a float32 factor to 10 bits

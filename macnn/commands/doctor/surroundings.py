@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from macnn.doctor.finding import Finding
+from macnn.commands.doctor.finding import Finding
 from macnn.model.tiny import tiny_weights_path
 from macnn_kernels import backend
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from macnn.bench.cases import DTYPES, Case, Shape, cases
-from macnn.bench.clock import Clock, Timing, copy_bandwidth
+from macnn.commands.bench.cases import DTYPES, Case, Shape, cases
+from macnn.commands.bench.clock import Clock, Timing, copy_bandwidth
 from macnn.errors import UsageError
 from macnn.events import Listener, silent, track
 from macnn.runs.environment import environment
@@ -32,7 +32,7 @@ class Row:
         direction: "forward", "backward", or "backward, features fixed".
         bytes: that must move, or None where memory is not what limits the operator.
         times: by implementation: "operator" (what `macnn_kernels` runs here), "reference" (its
-            plain PyTorch form, on CUDA), "plain" (`macnn.bench.eager`), "compiled" (plain under
+            plain PyTorch form, on CUDA), "plain" (that of `eager.py`), "compiled" (plain under
             torch.compile).
     """
 

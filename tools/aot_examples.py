@@ -1,4 +1,4 @@
-"""The launches that `macnn_kernels.aot` compiles: one per default configuration and dtype."""
+"""The launches that `tools.aot` compiles: one per default configuration and dtype."""
 
 import torch
 

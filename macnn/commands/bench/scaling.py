@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from macnn.bench.cases import Shape, cases
-from macnn.bench.clock import Clock
-from macnn.bench.processes import bench_processes
+from macnn.commands.bench.cases import Shape, cases
+from macnn.commands.bench.clock import Clock
+from macnn.commands.bench.processes import bench_processes
 from macnn.events import Listener, silent, track
 from macnn.model.classifiers import PartClassifiers
 from macnn.runs.environment import environment

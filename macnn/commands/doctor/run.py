@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
+from macnn.commands.doctor.finding import Finding
+from macnn.commands.doctor.operators import check_operators
+from macnn.commands.doctor.surroundings import look_around
+from macnn.commands.doctor.training import check_training
 from macnn.config import Settings
-from macnn.doctor.finding import Finding
-from macnn.doctor.operators import check_operators
-from macnn.doctor.surroundings import look_around
-from macnn.doctor.training import check_training
 from macnn.errors import UsageError
 from macnn.events import Listener, Notice
 from macnn.runs.environment import environment

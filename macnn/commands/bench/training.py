@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from macnn.bench.clock import Clock, Timing
-from macnn.bench.implementations import Implementation, ours, step_with, usual
+from macnn.commands.bench.clock import Clock, Timing
+from macnn.commands.bench.implementations import Implementation, ours, step_with, usual
 from macnn.config import Settings
 from macnn.data.layouts.cub import read_cub
 from macnn.data.loaders import Batch, Loader
