@@ -48,7 +48,7 @@ def run(
         if settings.model.parts and init is None and resume is None:
             raise UsageError(
                 "no parts to train from",
-                hint="name the run that found them with `init`, or set `model.parts` to 0 for the "
+                hint="name the run that found them with `init`, or use `model.parts=0` for the "
                 "baseline",
             )
         device = prepare(settings)

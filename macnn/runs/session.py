@@ -30,9 +30,9 @@ def session(settings: Settings) -> Iterator[None]:
                 raise
             size = settings.data.batch_size
             raise DeviceMemoryError(
-                f"out of memory with `data.batch_size` {size} at {settings.data.image_size} px",
-                hint=f"try `train.grad_accum_steps` {2 * settings.train.grad_accum_steps}, "
-                f"`run.precision` bf16, or `data.batch_size` {max(1, size // 2)}",
+                f"out of memory with `data.batch_size={size}` at {settings.data.image_size} px",
+                hint=f"try `train.grad_accum_steps={2 * settings.train.grad_accum_steps}`, "
+                f"`run.precision=bf16`, or `data.batch_size={max(1, size // 2)}`",
             ) from error
 
 

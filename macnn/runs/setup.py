@@ -55,7 +55,7 @@ def prepare(settings: Settings) -> torch.device:
         ) from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(
-            f"device '{name}': no CUDA device is usable here", hint="set `run.device` to cpu"
+            f"device '{name}': no CUDA device is usable here", hint="use `run.device=cpu`"
         )
     try:
         backend.choose(device)

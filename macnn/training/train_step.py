@@ -108,6 +108,6 @@ class TrainStep:
         if self.scaler.is_enabled() and self.scaler.get_scale() < 1:
             raise NonFiniteError(
                 f"gradients leave the range of fp16 at step {self.recent[-1][0]}",
-                hint="set `run.precision` to bf16",
+                hint="use `run.precision=bf16`",
             )
         self.recent.clear()

@@ -37,10 +37,10 @@ def test_a_device_without_memory_is_named_with_three_things_to_try():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     assert left.value.exit_code == 6
     for words in (
-        "`data.batch_size` 16 at 224 px",
-        "`train.grad_accum_steps` 2",
-        "`run.precision` bf16",
-        "`data.batch_size` 8",
+        "`data.batch_size=16` at 224 px",
+        "`train.grad_accum_steps=2`",
+        "`run.precision=bf16`",
+        "`data.batch_size=8`",
     ):
         assert words in str(left.value)
 

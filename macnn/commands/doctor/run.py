@@ -33,7 +33,7 @@ def run(settings: Settings, listen: Listener) -> tuple[list[Finding], dict[str, 
         found = look_around(here, torch.device("cpu"), known)
         return [
             *found,
-            Finding("device", False, problem, remedy or "set `run.device` to cpu"),
+            Finding("device", False, problem, remedy or "use `run.device=cpu`"),
         ], known
     found = look_around(here, device, known)
     listen(Notice("info", "Trying the operators"))
