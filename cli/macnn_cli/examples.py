@@ -1,194 +1,111 @@
 """Ways to use every command: on its page under docs/commands; its --help shows the first two."""
 
-EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
-    "pretrain-parts": (
-        (
-            "On class folders, with ImageNet weights",
-            "macnn pretrain-parts --data birds --backbone resnet50 --weights imagenet "
-            "--output runs/parts",
+# By command: what for, and what to type after its name.
+_ARGUMENTS: dict[str, dict[str, str]] = {
+    "pretrain-parts": {
+        "On class folders, with ImageNet weights": (
+            "--data birds --backbone resnet50 --weights imagenet --output runs/parts"
         ),
-        (
-            "Six parts from larger images, loaded by eight processes",
-            "macnn pretrain-parts --data CUB_200_2011 --backbone vgg19 --weights vgg19.pth "
-            "--img-size 448 --parts 6 --workers 8 --output runs/parts",
+        "Six parts from larger images, loaded by eight processes": (
+            "--data CUB_200_2011 --backbone vgg19 --weights vgg19.pth --img-size 448 --parts 6 "
+            "--workers 8 --output runs/parts"
         ),
-    ),
-    "train": (
-        (
-            "From found parts",
-            "macnn train --init runs/parts --output runs/macnn",
+    },
+    "train": {
+        "From found parts": "--init runs/parts --output runs/macnn",
+        "Go on where a stopped run was, or begin": (
+            "--init runs/parts --output runs/macnn --resume auto"
         ),
-        (
-            "Go on where a stopped run was, or begin",
-            "macnn train --init runs/parts --output runs/macnn --resume auto",
+        "The baseline to compare with: the same budget, no parts": (
+            "--init runs/parts --parts 0 --backbone-lr-scale 0.1 --output runs/baseline"
         ),
-        (
-            "The baseline to compare with: the same budget, no parts",
-            "macnn train --init runs/parts --parts 0 --backbone-lr-scale 0.1 "
-            "--output runs/baseline",
+    },
+    "train-part-cnn": {
+        "From a trained network": "--init runs/macnn --output runs/part-cnn",
+        "Crops from photographs of twice the size": (
+            "--init runs/macnn --img-size 448 --output runs/part-cnn"
         ),
-    ),
-    "train-part-cnn": (
-        (
-            "From a trained network",
-            "macnn train-part-cnn --init runs/macnn --output runs/part-cnn",
+    },
+    "eval": {
+        "On the test images": "--checkpoint runs/macnn",
+        "As JSON, on the validation images, with the best weights of the run": (
+            "--checkpoint runs/macnn/checkpoints/best --split validation --json"
         ),
-        (
-            "Crops from photographs of twice the size",
-            "macnn train-part-cnn --init runs/macnn --img-size 448 --output runs/part-cnn",
+    },
+    "report": {
+        "Compared with a baseline": "--run runs/macnn --baseline runs/baseline",
+        "After the images have moved": "--run runs/macnn --data /mnt/birds",
+    },
+    "predict": {
+        "A folder and a file, the three most probable classes, parts drawn in": (
+            "--checkpoint runs/macnn holiday extra.jpg --top 3 --save-overlays seen"
         ),
-    ),
-    "eval": (
-        (
-            "On the test images",
-            "macnn eval --checkpoint runs/macnn",
+        "A list of files on stdin, one JSON object per line": "--checkpoint runs/macnn - --json",
+    },
+    "export": {
+        "For PyTorch alone": "--checkpoint runs/macnn --format torch-export --output exported",
+        "For ONNX Runtime; needs the extra 'onnx'": (
+            "--checkpoint runs/macnn --format onnx --output exported"
         ),
-        (
-            "As JSON, on the validation images, with the best weights of the run",
-            "macnn eval --checkpoint runs/macnn/checkpoints/best --split validation --json",
+    },
+    "demo": {
+        "See it work": "",
+        "Again with other birds, as JSON": "--seed 1 --output runs/demo-1 --json",
+    },
+    "doctor": {
+        "Is all well here?": "",
+        "Of another device, for a bug report": "--device cuda:1 --json",
+    },
+    "data layouts": {
+        "What --data understands": "",
+        "The same for a program": "--json",
+    },
+    "data check": {
+        "Before the first training": "birds",
+        "Where two layouts fit": "CUB_200_2011 --dataset cub --json",
+    },
+    "data cache": {
+        "For training at 448 px with --cache birds.cache": (
+            "--data birds --img-size 448 --output birds.cache"
         ),
-    ),
-    "report": (
-        (
-            "Compared with a baseline",
-            "macnn report --run runs/macnn --baseline runs/baseline",
+        "Leave out up to one image in a hundred that cannot be read": (
+            "--data birds --set data.skip_bad_images=0.01 --output birds.cache"
         ),
-        (
-            "After the images have moved",
-            "macnn report --run runs/macnn --data /mnt/birds",
+    },
+    "data synth": {
+        "The birds of the demo": "--output birds",
+        "Fewer and smaller ones": "--classes 4 --images-per-class 30 --size 112 --output birds",
+    },
+    "config show": {
+        "What a preset changes": "--preset paper",
+        "Every setting of a run, with unit, default and reason": (
+            "--config runs/macnn/config.toml --all"
         ),
-    ),
-    "predict": (
-        (
-            "A folder and a file, the three most probable classes, parts drawn in",
-            "macnn predict --checkpoint runs/macnn holiday extra.jpg --top 3 --save-overlays seen",
+    },
+    "config validate": {
+        "A file of your own": "mine.toml",
+        "That of a run, before it is used again": "runs/macnn/config.toml",
+    },
+    "bench ops": {
+        "What this machine does": "",
+        "One thread of the CPU, for comparison": (
+            "--device cpu --threads 1 --repeats 100 --output ops.json"
         ),
-        (
-            "A list of files on stdin, one JSON object per line",
-            "macnn predict --checkpoint runs/macnn - --json",
+    },
+    "bench train": {
+        "What this machine does": "",
+        "A network and size of your own, in bfloat16": (
+            "--backbone resnet50 --img-size 448 --batch-size 32 --precision bf16 --json"
         ),
-    ),
-    "export": (
-        (
-            "For PyTorch alone",
-            "macnn export --checkpoint runs/macnn --format torch-export --output exported",
-        ),
-        (
-            "For ONNX Runtime; needs the extra 'onnx'",
-            "macnn export --checkpoint runs/macnn --format onnx --output exported",
-        ),
-    ),
-    "demo": (
-        (
-            "See it work",
-            "macnn demo",
-        ),
-        (
-            "Again with other birds, as JSON",
-            "macnn demo --seed 1 --output runs/demo-1 --json",
-        ),
-    ),
-    "doctor": (
-        (
-            "Is all well here?",
-            "macnn doctor",
-        ),
-        (
-            "Of another device, for a bug report",
-            "macnn doctor --device cuda:1 --json",
-        ),
-    ),
-    "data layouts": (
-        (
-            "What --data understands",
-            "macnn data layouts",
-        ),
-        (
-            "The same for a program",
-            "macnn data layouts --json",
-        ),
-    ),
-    "data check": (
-        (
-            "Before the first training",
-            "macnn data check birds",
-        ),
-        (
-            "Where two layouts fit",
-            "macnn data check CUB_200_2011 --dataset cub --json",
-        ),
-    ),
-    "data cache": (
-        (
-            "For training at 448 px with --cache birds.cache",
-            "macnn data cache --data birds --img-size 448 --output birds.cache",
-        ),
-        (
-            "Leave out up to one image in a hundred that cannot be read",
-            "macnn data cache --data birds --set data.skip_bad_images=0.01 --output birds.cache",
-        ),
-    ),
-    "data synth": (
-        (
-            "The birds of the demo",
-            "macnn data synth --output birds",
-        ),
-        (
-            "Fewer and smaller ones",
-            "macnn data synth --classes 4 --images-per-class 30 --size 112 --output birds",
-        ),
-    ),
-    "config show": (
-        (
-            "What a preset changes",
-            "macnn config show --preset paper",
-        ),
-        (
-            "Every setting of a run, with unit, default and reason",
-            "macnn config show --config runs/macnn/config.toml --all",
-        ),
-    ),
-    "config validate": (
-        (
-            "A file of your own",
-            "macnn config validate mine.toml",
-        ),
-        (
-            "That of a run, before it is used again",
-            "macnn config validate runs/macnn/config.toml",
-        ),
-    ),
-    "bench ops": (
-        (
-            "What this machine does",
-            "macnn bench ops",
-        ),
-        (
-            "One thread of the CPU, for comparison",
-            "macnn bench ops --device cpu --threads 1 --repeats 100 --output ops.json",
-        ),
-    ),
-    "bench train": (
-        (
-            "What this machine does",
-            "macnn bench train",
-        ),
-        (
-            "A network and size of your own, in bfloat16",
-            "macnn bench train --backbone resnet50 --img-size 448 --batch-size 32 "
-            "--precision bf16 --json",
-        ),
-    ),
-    "bench scale": (
-        (
-            "How cost grows here",
-            "macnn bench scale",
-        ),
-        (
-            "The same with one thread, into a file",
-            "macnn bench scale --device cpu --threads 1 --output scale.json",
-        ),
-    ),
+    },
+    "bench scale": {
+        "How cost grows here": "",
+        "The same with one thread, into a file": "--device cpu --threads 1 --output scale.json",
+    },
+}
+EXAMPLES = {
+    command: tuple((what, f"macnn {command} {rest}".rstrip()) for what, rest in examples.items())
+    for command, examples in _ARGUMENTS.items()
 }
 
 
