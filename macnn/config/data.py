@@ -12,9 +12,7 @@ from macnn.config.section import Section, absolute, setting
 class DataSettings(Section):
     """Which images, and how they reach the network."""
 
-    root: Path | None = setting(
-        None, "Folder of the data set, or a CSV manifest.", flag="--data", source="ours"
-    )
+    root: Path | None = setting(None, "Folder of the data set, or a CSV manifest.", flag="--data")
     dataset: Literal[
         "auto",
         "cub",
@@ -27,12 +25,7 @@ class DataSettings(Section):
         "dogs",
         "folders",
         "manifest",
-    ] = setting(
-        "auto",
-        "Layout, one of 'macnn data layouts'.",
-        flag="--dataset",
-        source="ours",
-    )
+    ] = setting("auto", "Layout, one of 'macnn data layouts'.", flag="--dataset")
     image_size: int = setting(
         224,
         "Side of the square network input.",
@@ -49,10 +42,7 @@ class DataSettings(Section):
         source="ours; the paper does not say",
     )
     augment: Literal["none", "flip", "strong"] = setting(
-        "strong",
-        "strong: crop, flip, colour jitter.",
-        flag="--augment",
-        source="ours; paper: flip",
+        "strong", "strong: crop, flip, colour jitter.", flag="--augment", source="ours; paper: flip"
     )
     batch_size: int = setting(
         16,
@@ -68,7 +58,6 @@ class DataSettings(Section):
         "Loader processes; 0: the main process.",
         flag="--workers",
         unit="processes",
-        source="ours",
         ge=0,
         le=1024,
     )
@@ -85,18 +74,14 @@ class DataSettings(Section):
         0.2,
         "Held out for testing, per class, where the data set has no split.",
         unit="share of the images",
-        source="ours",
         ge=0,
         lt=1,
     )
-    split_seed: int = setting(
-        0, "Seed of the splits that are made here.", source="ours", ge=0, le=bounds.SEED
-    )
+    split_seed: int = setting(0, "Seed of the splits that are made here.", ge=0, le=bounds.SEED)
     skip_bad_images: float = setting(
         0.0,
         "How many images may be unreadable; they are named and left out. 0 stops at the first.",
         unit="share of the images",
-        source="ours",
         ge=0,
         lt=1,
     )
@@ -104,13 +89,9 @@ class DataSettings(Section):
         False,
         "Follow symbolic links that lead out of the data set's folder. They are refused otherwise: "
         "a data set from elsewhere must not reach your other files.",
-        source="ours",
     )
     cache: Path | None = setting(
-        None,
-        "Folder from 'macnn data cache' to read images from.",
-        flag="--cache",
-        source="ours",
+        None, "Folder from 'macnn data cache' to read images from.", flag="--cache"
     )
 
     @field_validator("root", "cache")

@@ -59,7 +59,6 @@ class ModelSettings(Section):
     gain: float = setting(
         defaults.GAIN,
         "Standard deviation that a part's response is scaled to before squashing.",
-        source="ours",
         gt=0,
         le=bounds.SCALE,
     )

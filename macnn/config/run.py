@@ -12,43 +12,29 @@ from macnn.config.section import Section, absolute, setting
 class RunSettings(Section):
     """Where and how a run happens."""
 
-    output: Path | None = setting(None, "Run folder to write.", flag="--output", source="ours")
-    seed: int = setting(
-        0,
-        "Random seed.",
-        flag="--seed",
-        source="ours",
-        ge=0,
-        le=bounds.SEED,
-    )
+    output: Path | None = setting(None, "Run folder to write.", flag="--output")
+    seed: int = setting(0, "Random seed.", flag="--seed", ge=0, le=bounds.SEED)
     device: str = setting(
-        "auto", "auto, cpu, cuda or cuda:N.", flag="--device", source="ours", max_length=bounds.NAME
+        "auto", "auto, cpu, cuda or cuda:N.", flag="--device", max_length=bounds.NAME
     )
     threads: int | None = setting(
         None,
         "CPU threads; by default PyTorch's choice.",
         flag="--threads",
         unit="threads",
-        source="ours",
         ge=1,
         le=1024,
     )
     precision: Literal["fp32", "bf16", "fp16"] = setting(
-        "fp32",
-        "Of the convolutions; weights stay fp32.",
-        flag="--precision",
-        source="ours",
+        "fp32", "Of the convolutions; weights stay fp32.", flag="--precision"
     )
-    compile: bool = setting(
-        False, "Compile the backbone with torch.compile.", flag="--compile", source="ours"
-    )
+    compile: bool = setting(False, "Compile the backbone with torch.compile.", flag="--compile")
     deterministic: bool = setting(
         False,
         "Use deterministic algorithms only: the same bytes again on the same machine and versions.",
-        source="ours",
     )
     kernels: Literal["auto", "triton", "reference"] = setting(
-        "auto", "Operators: auto, triton or reference.", flag="--kernels", source="ours"
+        "auto", "Operators: auto, triton or reference.", flag="--kernels"
     )
 
     process_timeout: int = setting(
@@ -56,7 +42,6 @@ class RunSettings(Section):
         "How long a process may leave the others without an answer before it counts as lost, and "
         "torchrun restarts them all.",
         unit="seconds",
-        source="ours",
         ge=1,
         le=7 * 24 * 3600,
     )
@@ -65,7 +50,6 @@ class RunSettings(Section):
         "Steps between checkpoints; 0: every round.",
         flag="--save-every",
         unit="steps",
-        source="ours",
         ge=0,
         le=bounds.COUNT,
     )
@@ -73,15 +57,11 @@ class RunSettings(Section):
         2,
         "How many of the newest checkpoints to keep beside the best.",
         unit="checkpoints",
-        source="ours",
         ge=1,
         le=bounds.COUNT,
     )
     tensorboard: bool = setting(
-        False,
-        "Write the metrics for TensorBoard too.",
-        flag="--tensorboard",
-        source="ours",
+        False, "Write the metrics for TensorBoard too.", flag="--tensorboard"
     )
 
     @field_validator("output")

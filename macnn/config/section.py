@@ -10,14 +10,20 @@ from macnn.reading import why
 
 
 def setting(
-    default: Any, text: str, *, source: str, flag: str | None = None, unit: str = "", **limits: Any
+    default: Any,
+    text: str,
+    *,
+    source: str = "ours",
+    flag: str | None = None,
+    unit: str = "",
+    **limits: Any,
 ) -> Any:
     """Declare a setting.
 
     Args:
         default: its value unless one is given.
         text: what it is, for the help and for `config show --all`.
-        source: who says so: ours, the paper, its released network, or a third party.
+        source: who says so: the paper, its released network, a third party, or else we.
         flag: its option on the command line; one without is set by `--set`, file or environment.
         unit: of its value.
         limits: what pydantic's `Field` takes.

@@ -12,7 +12,6 @@ class PretrainSettings(Section):
         "k-means restarts; the lowest inertia wins.",
         flag="--restarts",
         unit="restarts",
-        source="ours",
         ge=1,
         le=4096,
     )
@@ -30,13 +29,10 @@ class PretrainSettings(Section):
         "Steps that fit the grouping layers to the clusters.",
         flag="--fit-steps",
         unit="steps",
-        source="ours",
         ge=1,
         le=bounds.COUNT,
     )
-    fit_lr: float = setting(
-        defaults.FIT_LR, "Learning rate of that fit (Adam).", source="ours", gt=0
-    )
+    fit_lr: float = setting(defaults.FIT_LR, "Learning rate of that fit (Adam).", gt=0)
 
 
 class TrainSettings(Section):
@@ -47,7 +43,6 @@ class TrainSettings(Section):
         "Rounds of grouping and convolution phases.",
         flag="--rounds",
         unit="rounds",
-        source="ours",
         ge=1,
         le=100_000,
     )
@@ -56,7 +51,6 @@ class TrainSettings(Section):
         "Epochs of each convolution phase.",
         flag="--epochs",
         unit="epochs",
-        source="ours",
         ge=1,
         le=100_000,
     )
@@ -65,7 +59,6 @@ class TrainSettings(Section):
         "Steps of each grouping phase; 0 skips it.",
         flag="--grouping-steps",
         unit="steps",
-        source="ours",
         ge=0,
         le=10_000,
     )
@@ -73,7 +66,6 @@ class TrainSettings(Section):
         defaults.TOLERANCE,
         "Stop early once no loss changes by more than this over a round; 0 never stops early.",
         unit="share of the loss",
-        source="ours",
         ge=0,
     )
     lr: float = setting(
@@ -95,49 +87,36 @@ class TrainSettings(Section):
         defaults.WARMUP,
         "Over which the learning rate of the backbone rises from 0.",
         unit="share of all convolution steps",
-        source="ours",
         ge=0,
         le=1,
     )
     schedule: defaults.Schedule = setting(
         defaults.SCHEDULE,
         "Learning rate schedule: half a cosine, a step to a tenth after each third, or constant.",
-        source="ours",
     )
     layer_lr_scales: str = setting(
         "",
         "Learning rates of single layers: PREFIX=FACTOR,... of parameter names, the longest prefix "
         "that fits counts; backbone.body.features.0=0 freezes the first convolution.",
-        source="ours",
     )
     clip_grad_norm: float = setting(
-        defaults.CLIP_GRAD_NORM,
-        "Clip the gradient to this norm; 0 does not clip.",
-        source="ours",
-        ge=0,
+        defaults.CLIP_GRAD_NORM, "Clip the gradient to this norm; 0 does not clip.", ge=0
     )
     grad_accum_steps: int = setting(
         1,
         "Micro-batches per step, to save memory.",
         flag="--grad-accum-steps",
         unit="micro-batches",
-        source="ours",
         ge=1,
         le=16_384,
     )
     ema: float = setting(
-        0.0,
-        "EMA decay of the evaluated weights; 0 is off.",
-        flag="--ema",
-        source="ours",
-        ge=0,
-        lt=1,
+        0.0, "EMA decay of the evaluated weights; 0 is off.", flag="--ema", ge=0, lt=1
     )
     grouping_lr: float = setting(
         defaults.GROUPING_LR,
         "Learning rate of the grouping phase (Adam).",
         flag="--grouping-lr",
-        source="ours",
         gt=0,
     )
     momentum: float = setting(defaults.MOMENTUM, "SGD momentum.", source="third party", ge=0, lt=1)
@@ -179,7 +158,6 @@ class PartCNNSettings(Section):
         "Epochs over the training images.",
         flag="--stream-epochs",
         unit="epochs",
-        source="ours",
         ge=1,
         le=100_000,
     )
@@ -210,8 +188,5 @@ class PartCNNSettings(Section):
         lt=1,
     )
     share_streams: bool = setting(
-        False,
-        "One backbone for all streams instead of one each.",
-        flag="--share-streams",
-        source="ours",
+        False, "One backbone for all streams instead of one each.", flag="--share-streams"
     )
