@@ -75,7 +75,7 @@ def ops(
             repeats=repeats,
             compiled=compiled,
             listen=listen,
-        ).to_json()
+        )
     _deliver(found, output, json, _show)
 
 

@@ -60,7 +60,6 @@ def cases(shape: Shape, device: torch.device) -> list[Case]:
     B, C, H, W, N = shape.batch, shape.channels, shape.height, shape.width, shape.parts
     dtype = DTYPES[shape.dtype]
     size = dtype.itemsize
-    scale = C**-0.5
 
     def features(grad: bool = False) -> Tensor:
         return torch.randn(B, C, H, W, device=device).relu().to(dtype).requires_grad_(grad)
@@ -89,9 +88,18 @@ def cases(shape: Shape, device: torch.device) -> list[Case]:
         gram = (trajectories.double() @ trajectories.double().T).long()
         return kernels.cluster_channels(gram, N, restarts=RESTARTS).labels
 
-    attention = partial(kernels.part_attention, scale=scale)
-    attention_plain = partial(eager.part_attention, scale=scale)
     attention_size = partial(attention_bytes, B, C, H, W, N, size)
+    grouping_size = partial(grouping_bytes, B, C, C, N, size)
+    grouping = partial(
+        Case, "channel_grouping", ours=kernels.channel_grouping, plain=eager.channel_grouping
+    )
+    attention = partial(
+        Case,
+        "part_attention",
+        ours=partial(kernels.part_attention, scale=C**-0.5),
+        plain=partial(eager.part_attention, scale=C**-0.5),
+    )
+    loss = partial(Case, "grouping_loss", ours=kernels.grouping_loss, plain=eager.grouping_loss)
     return [
         Case(
             "channel_peaks",
@@ -118,60 +126,17 @@ def cases(shape: Shape, device: torch.device) -> list[Case]:
             partial(eager.cluster_channels, groups=N, restarts=RESTARTS),
             compiles=False,
         ),
-        Case(
-            "channel_grouping",
-            "forward",
-            grouping_bytes(B, C, C, N, size),
-            layers,
-            kernels.channel_grouping,
-            eager.channel_grouping,
+        grouping("forward", grouping_size(), layers),
+        grouping("backward", grouping_size(backward=True), partial(layers, True)),
+        attention("forward", attention_size(), lambda: (features(), weights())),
+        attention(
+            "backward", attention_size(backward=True), lambda: (features(True), weights(True))
         ),
-        Case(
-            "channel_grouping",
-            "backward",
-            grouping_bytes(B, C, C, N, size, backward=True),
-            partial(layers, True),
-            kernels.channel_grouping,
-            eager.channel_grouping,
-        ),
-        Case(
-            "part_attention",
-            "forward",
-            attention_size(),
-            lambda: (features(), weights()),
-            attention,
-            attention_plain,
-        ),
-        Case(
-            "part_attention",
-            "backward",
-            attention_size(backward=True),
-            lambda: (features(True), weights(True)),
-            attention,
-            attention_plain,
-        ),
-        Case(
-            "part_attention",
+        attention(
             "backward, features fixed",
             attention_size(backward=True, needs_features=False),
             lambda: (features(), weights(True)),
-            attention,
-            attention_plain,
         ),
-        Case(
-            "grouping_loss",
-            "forward",
-            loss_bytes(B, N, H, W, 4),
-            maps,
-            kernels.grouping_loss,
-            eager.grouping_loss,
-        ),
-        Case(
-            "grouping_loss",
-            "backward",
-            loss_bytes(B, N, H, W, 4, backward=True),
-            partial(maps, True),
-            kernels.grouping_loss,
-            eager.grouping_loss,
-        ),
+        loss("forward", loss_bytes(B, N, H, W, 4), maps),
+        loss("backward", loss_bytes(B, N, H, W, 4, backward=True), partial(maps, True)),
     ]

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import quantiles
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 T = TypeVar("T")
 
@@ -51,6 +53,20 @@ class Clock:
         self._steps.append(lambda: begin.elapsed_time(end) / 1000)
         return result
 
+    def time_call(
+        self, run: Callable[..., Any], inputs: tuple[Tensor, ...], *, backward: bool
+    ) -> None:
+        """Time a function, or differentiating it by those inputs that ask for it."""
+        if not backward:
+            with torch.no_grad():
+                self.time(partial(run, *inputs))
+            return
+        outputs = run(*inputs)
+        outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+        wanted = [tensor for tensor in inputs if tensor.requires_grad]
+        ones = [torch.ones_like(output) for output in outputs]
+        self.time(partial(torch.autograd.grad, outputs, wanted, ones))
+
     def read(self, skip: int) -> Timing:
         """Median and quartiles of all steps but the first `skip`, and start anew."""
         if self._cuda:
@@ -58,6 +74,11 @@ class Clock:
         low, median, high = quantiles((step() for step in self._steps[skip:]), n=4)
         self._steps.clear()
         return Timing(median, low, high)
+
+
+def device_name(device: torch.device) -> str:
+    """The name of a GPU, or "cpu"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def copy_bandwidth(device: torch.device) -> float:

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from math import ceil
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from macnn.commands.bench.cases import DTYPES, Case, Shape, cases
-from macnn.commands.bench.clock import Clock, Timing, copy_bandwidth
+from macnn.commands.bench.clock import Clock, Timing, copy_bandwidth, device_name
 from macnn.errors import UsageError
 from macnn.events import Listener, silent, track
 from macnn.runs.environment import environment
@@ -21,64 +20,6 @@ from macnn_kernels.part_attention.op import MAX_PARTS
 
 WARM_UP = 5
 MOST_COPIES = 64
-
-
-@dataclass(frozen=True)
-class Row:
-    """One operator in one direction.
-
-    Attributes:
-        operator: its name.
-        direction: "forward", "backward", or "backward, features fixed".
-        bytes: that must move, or None where memory is not what limits the operator.
-        times: by implementation: "operator" (what `macnn_kernels` runs here), "reference" (its
-            plain PyTorch form, on CUDA), "plain" (that of `eager.py`), "compiled" (plain under
-            torch.compile).
-    """
-
-    operator: str
-    direction: str
-    bytes: int | None
-    times: dict[str, Timing]
-
-    def speedup(self, over: str) -> float:
-        """How many times faster than the implementation `over` the operator is."""
-        return self.times[over].median / self.times["operator"].median
-
-    def bandwidth(self) -> float | None:
-        """Bytes that must move, per second."""
-        return None if self.bytes is None else self.bytes / self.times["operator"].median
-
-
-@dataclass(frozen=True)
-class OperatorBench:
-    """All rows, and what they were measured on.
-
-    Attributes:
-        device: name of the GPU, or "cpu".
-        shape: sizes and dtype.
-        repeats: timed runs behind every figure.
-        copy_bandwidth: bytes per second, read and written, of a large copy on the device.
-        rows: one per operator and direction.
-    """
-
-    device: str
-    shape: Shape
-    repeats: int
-    copy_bandwidth: float
-    rows: list[Row]
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything as JSON types: times in seconds, ratios, versions and commit."""
-        rows = []
-        for row in self.rows:
-            bandwidth = row.bandwidth()
-            rows.append(
-                asdict(row)
-                | {"speedup": {name: row.speedup(name) for name in row.times if name != "operator"}}
-                | {"of_copy_bandwidth": bandwidth and bandwidth / self.copy_bandwidth}
-            )
-        return asdict(self) | {"rows": rows, "environment": environment()}
 
 
 def default_shape(device: torch.device) -> Shape:
@@ -93,8 +34,14 @@ def bench_operators(
     repeats: int = 50,
     compiled: bool | None = None,
     listen: Listener = silent,
-) -> OperatorBench:
-    """Measure all operators, forward and backward.
+) -> dict[str, Any]:
+    """Measure all operators, forward and backward; returns figures as JSON types.
+
+    A row per operator and direction has "times", seconds by implementation ("operator", what
+    `macnn_kernels` runs here; "reference", its plain PyTorch form, on CUDA; "plain", that of
+    `eager.py`; "compiled", plain under torch.compile); "speedup", how many times faster than these
+    the operator is; and "of_copy_bandwidth", the bytes that must move per second as a share of
+    "copy_bandwidth", that of a large copy on the device, None where memory is not what limits it.
 
     Inputs rotate through copies that together are twice the size of the L2 cache of a GPU.
 
@@ -120,18 +67,36 @@ def bench_operators(
     if compiled is None:
         compiled = cuda
     listed = cases(shape, device)
-    rows = []
     with torch.cuda.device(device) if cuda else nullcontext():
         clock = Clock(device)
-        for case in track(listed, "operators", len(listed), listen):
-            times = {
+        times = [
+            {
                 name: _measure(case, run, clock, device, repeats)
                 for name, run in _implementations(case, cuda, compiled)
             }
-            rows.append(Row(case.operator, case.direction, case.bytes, times))
+            for case in track(listed, "operators", len(listed), listen)
+        ]
         bandwidth = copy_bandwidth(device)
-    name = torch.cuda.get_device_name(device) if cuda else "cpu"
-    return OperatorBench(name, shape, repeats, bandwidth, rows)
+    return {
+        "device": device_name(device),
+        "shape": asdict(shape),
+        "repeats": repeats,
+        "copy_bandwidth": bandwidth,
+        "rows": [_row(*each, bandwidth) for each in zip(listed, times, strict=True)],
+        "environment": environment(),
+    }
+
+
+def _row(case: Case, times: dict[str, Timing], bandwidth: float) -> dict[str, Any]:
+    ours = times["operator"].median
+    return {
+        "operator": case.operator,
+        "direction": case.direction,
+        "bytes": case.bytes,
+        "times": {name: asdict(time) for name, time in times.items()},
+        "speedup": {n: time.median / ours for n, time in times.items() if n != "operator"},
+        "of_copy_bandwidth": case.bytes and case.bytes / ours / bandwidth,
+    }
 
 
 def _check(shape: Shape) -> None:
@@ -179,14 +144,5 @@ def _measure(
         wanted = min(MOST_COPIES, 1 + ceil(2 * cache / size))
         copies += [case.inputs() for _ in range(wanted - 1)]
     for i in range(WARM_UP + repeats):
-        inputs = copies[i % len(copies)]
-        if case.direction == "forward":
-            with torch.no_grad():
-                clock.time(partial(run, *inputs))
-        else:
-            outputs = run(*inputs)
-            outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-            wanted_grads = [tensor for tensor in inputs if tensor.requires_grad]
-            cotangents = [torch.ones_like(output) for output in outputs]
-            clock.time(partial(torch.autograd.grad, outputs, wanted_grads, cotangents))
+        clock.time_call(run, copies[i % len(copies)], backward=case.direction != "forward")
     return clock.read(skip=WARM_UP)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from macnn.commands.bench.cases import Shape, cases
-from macnn.commands.bench.clock import Clock
+from macnn.commands.bench.clock import Clock, device_name
 from macnn.commands.bench.processes import bench_processes
 from macnn.events import Listener, silent, track
 from macnn.model.classifiers import PartClassifiers
@@ -56,7 +56,7 @@ def bench_scaling(
     counts = track(IMAGES, "Channel statistics", len(IMAGES), listen)
     statistics = [_statistics(count, device) for count in counts]
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": device_name(device),
         "base": asdict(base),
         "repeats": repeats,
         "curves": rows,
@@ -106,34 +106,20 @@ def _seconds(
     """Median time of a function, or of differentiating it by those inputs that ask for it."""
     clock, given = Clock(device), inputs()
     for _ in range(WARM_UP + repeats):
-        if not backward:
-            with torch.no_grad():
-                clock.time(partial(run, *given))
-            continue
-        outputs = run(*given)
-        outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-        wanted = [tensor for tensor in given if tensor.requires_grad]
-        ones = [torch.ones_like(output) for output in outputs]
-        clock.time(partial(torch.autograd.grad, outputs, wanted, ones))
+        clock.time_call(run, given, backward=backward)
     return clock.read(WARM_UP).median
 
 
 def _statistics(images: int, device: torch.device) -> dict[str, float]:
     """Peaks and Gram matrix of generated features, batch by batch."""
     draw = torch.Generator(device).manual_seed(0)
-    size = (
-        STATISTICS_SHAPE.batch,
-        STATISTICS_SHAPE.channels,
-        STATISTICS_SHAPE.height,
-        STATISTICS_SHAPE.width,
-    )
-    gram = torch.zeros(
-        STATISTICS_SHAPE.channels, STATISTICS_SHAPE.channels, dtype=torch.int64, device=device
-    )
+    shape = STATISTICS_SHAPE
+    size = (shape.batch, shape.channels, shape.height, shape.width)
+    gram = torch.zeros(shape.channels, shape.channels, dtype=torch.int64, device=device)
     resident = _memory(device)
     before = most = resident()
     began = perf_counter()
-    for _ in range(-(-images // STATISTICS_SHAPE.batch)):
+    for _ in range(-(-images // shape.batch)):
         features = torch.randn(size, generator=draw, device=device)
         peak_gram(channel_peaks(features), out=gram)
         most = max(most, resident())

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from macnn.commands.bench.clock import Clock, Timing
+from macnn.commands.bench.clock import Clock, Timing, device_name
 from macnn.commands.bench.implementations import Implementation, ours, step_with, usual
 from macnn.config import Settings
 from macnn.data.layouts.cub import read_cub
@@ -63,7 +63,7 @@ def bench_training(
         ]
         data = bench.data()
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": device_name(device),
         "backbone": settings.model.backbone,
         "image_size": settings.data.image_size,
         "batch_size": settings.data.batch_size,
