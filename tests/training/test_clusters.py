@@ -2,12 +2,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from macnn.config.training import PretrainSettings
 from macnn.errors import DataError
 from macnn.training.clusters import distances, group_channels, silhouette, trim
 from macnn_kernels import cluster_channels
 
 ALIVE = torch.zeros(9)
+
+
+def group(gram, dead_share, parts, *, restarts=64, keep=0.5):
+    return group_channels(gram, dead_share, parts, restarts=restarts, keep=keep, seed=0)
 
 
 @pytest.fixture
@@ -28,8 +31,7 @@ def test_distances_are_those_to_the_mean_trajectories(trajectories):
 
 
 def test_channels_that_wander_belong_to_no_part(trajectories):
-    settings = PretrainSettings(keep=0.6)
-    groups = group_channels(trajectories @ trajectories.T, ALIVE, 2, settings, seed=0)
+    groups = group(trajectories @ trajectories.T, ALIVE, 2, keep=0.6)
     assert set(groups.labels[:3].tolist()) | set(groups.labels[3:6].tolist()) == {0, 1}
     assert (groups.labels[6:] == -1).all()
     assert groups.spread < 0.05
@@ -46,7 +48,7 @@ def test_every_part_keeps_its_share(trajectories):
 
 def test_keeping_all_is_plain_clustering(trajectories):
     gram = trajectories @ trajectories.T
-    groups = group_channels(gram, ALIVE, 2, PretrainSettings(keep=1), seed=0)
+    groups = group(gram, ALIVE, 2, keep=1)
     plain = cluster_channels(gram, 2, seed=0)
     assert torch.equal(groups.labels, plain.labels)
     assert groups.inertia == pytest.approx(plain.inertia.item(), rel=1e-9)
@@ -56,7 +58,7 @@ def test_a_dead_channel_belongs_to_no_part(trajectories):
     dead_share = ALIVE.clone()
     dead_share[[0, 3]] = 1.0
     gram = trajectories @ trajectories.T
-    groups = group_channels(gram, dead_share, 2, PretrainSettings(keep=0.9), seed=0)
+    groups = group(gram, dead_share, 2, keep=0.9)
     assert groups.labels[[0, 3]].tolist() == [-1, -1]
 
 
@@ -64,16 +66,14 @@ def test_too_few_living_channels_are_refused(trajectories):
     gram, dead_share = trajectories @ trajectories.T, torch.ones(9)
     dead_share[0] = 0
     with pytest.raises(DataError, match="only 1 of 9 channels respond, too few for 2 parts"):
-        group_channels(gram, dead_share, 2, PretrainSettings(), seed=0)
+        group(gram, dead_share, 2)
 
 
 def test_the_silhouette_is_largest_at_the_true_number_of_groups():
     generator = torch.Generator().manual_seed(0)
     means = torch.tensor([[0, 0], [90, 0], [0, 90]])
     points = means.repeat_interleave(8, 0) + torch.randint(0, 9, (24, 2), generator=generator)
-    found = group_channels(
-        (points @ points.T).long(), torch.zeros(24), 3, PretrainSettings(restarts=8), seed=0
-    )
+    found = group((points @ points.T).long(), torch.zeros(24), 3, restarts=8)
     assert max(found.silhouettes, key=found.silhouettes.__getitem__) == 3
     assert list(found.silhouettes) == [2, 3, 4, 5, 6, 7, 8]
 
@@ -90,7 +90,7 @@ def test_the_silhouette_of_two_points_each_on_its_mean_is_one():
 def test_every_part_has_a_channel_even_where_channels_peak_alike(different):
     trajectories = torch.arange(different).repeat(4)[:, None].expand(-1, 6).contiguous() + 1
     gram, alive = trajectories @ trajectories.T, torch.zeros(len(trajectories))
-    groups = group_channels(gram, alive, 3, PretrainSettings(keep=0.4), seed=0)
+    groups = group(gram, alive, 3, keep=0.4)
     assert min(groups.sizes) > 0
 
 

@@ -4,22 +4,22 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from macnn import events
-from macnn.config.training import PretrainSettings
 from macnn.data.loaders import Batch
 from macnn.errors import NonFiniteError
-from macnn.model import NetworkSpec
 from macnn.model.grouping import ChannelGrouping
+from macnn.model.scale import Scale
 from macnn.training import discovery
-from macnn.training.discovery import ChannelStatistics, collect_statistics, form_parts
+from macnn.training.discovery import ChannelStatistics, form_parts
 from macnn_kernels import channel_peaks, cluster_channels
 
 
 class Moving(nn.Module):
-    """Stands in for a network: channels that follow one of three moving spots, and a dead one."""
+    """Stands in for a model: channels that follow one of three moving spots, and a dead one."""
 
     def __init__(self, images, channels=12, side=9):
         super().__init__()
-        self.spec = NetworkSpec("tiny", None, side * 8, 3)
+        self.parts = 3
+        self.feature_scale, self.response_scale = Scale(), Scale()
         self.map_shape = (channels + 1, side, side)
         self.grouping = ChannelGrouping(3, channels + 1, 8)
         draw = torch.Generator().manual_seed(0)
@@ -34,7 +34,7 @@ class Moving(nn.Module):
         return self.maps[indices]
 
     def channel_weights(self, features):
-        return self.grouping(features.mean(dim=(2, 3)) * self.spec.feature_scale)
+        return self.grouping(features.mean(dim=(2, 3)) * self.feature_scale.number)
 
 
 class Indices:
@@ -53,42 +53,42 @@ class Indices:
             yield Batch(group, group, group, group, total=len(group))
 
 
+FIT = {"gain": 1.5, "seed": 0, "restarts": 16, "keep": 0.5, "fit_steps": 150, "fit_lr": 1e-2}
+
+
+def collect(model, statistics, count=30):
+    """The pass over the images, batch by batch, from where the statistics are."""
+    for batch in Indices(count).epoch(offset=statistics.batches):
+        statistics.update(model.backbone(batch.images), batch.samples, batch.total)
+        yield statistics.batches
+
+
 @pytest.fixture(scope="module")
 def found():
     torch.manual_seed(0)
-    network = Moving(images=30)
-    settings = PretrainSettings(restarts=16, fit_steps=150, fit_lr=1e-2)
-    loader, statistics = Indices(30), ChannelStatistics.begin(network)
-    collect_statistics(network, loader, statistics, lambda: None, events.silent)
-    result = form_parts(
-        network, loader, statistics, settings, gain=1.5, seed=0, listen=events.silent
-    )
-    return network, result
+    model = Moving(images=30)
+    statistics = ChannelStatistics.begin(model)
+    list(collect(model, statistics))
+    result = form_parts(model, Indices(30).epoch(), statistics, **FIT, listen=events.silent)
+    return model, result
 
 
-def test_a_survey_that_was_saved_half_way_ends_as_if_never_stopped():
-    network = Moving(images=30)
-    whole, half, rest = (ChannelStatistics.begin(network) for _ in range(3))
-    collect_statistics(network, Indices(30), whole, lambda: None, events.silent)
-
-    def stop_at_three():
-        if half.batches == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        collect_statistics(network, Indices(30), half, stop_at_three, events.silent)
-    rest.load(*half.state(), "half")
-    collect_statistics(network, Indices(30), rest, lambda: None, events.silent)
-    for (name, expected), (_, found) in zip(
-        whole.state()[0].items(), rest.state()[0].items(), strict=True
-    ):
-        assert torch.equal(expected, found), name
-    assert whole.state()[1] == rest.state()[1]
+def test_statistics_that_were_saved_half_way_end_as_if_never_stopped():
+    model = Moving(images=30)
+    whole, half, rest = (ChannelStatistics.begin(model) for _ in range(3))
+    list(collect(model, whole))
+    next(batches for batches in collect(model, half) if batches == 3)
+    rest.load_state_dict(half.state_dict())
+    list(collect(model, rest))
+    ended = rest.state_dict()
+    for name, expected in whole.state_dict().items():
+        same = torch.equal if isinstance(expected, torch.Tensor) else int.__eq__
+        assert same(expected, ended[name]), name
 
 
 def test_channels_that_peak_together_become_one_part(found):
-    network, result = found
-    groups = {tuple(sorted(set(network.member[result.groups.labels[:-1] == k].tolist())))
+    model, result = found
+    groups = {tuple(sorted(set(model.member[result.groups.labels[:-1] == k].tolist())))
               for k in range(3)}  # fmt: skip
     assert groups == {(0,), (1,), (2,)}
     assert result.images == 30
@@ -107,17 +107,17 @@ def test_grouping_layers_reproduce_the_clusters(found):
 
 
 def test_scales_bring_features_and_responses_to_the_size_asked_for(found):
-    network, _ = found
-    features = network.maps * network.spec.feature_scale
+    model, _ = found
+    features = model.maps * model.feature_scale.number
     assert features.square().mean().sqrt().item() == pytest.approx(1, rel=1e-4)
-    response = torch.einsum("bnc,bchw->bnhw", network.channel_weights(network.maps), network.maps)
-    spread = (response * network.spec.response_scale).flatten(2).std(dim=2).mean().item()
+    response = torch.einsum("bnc,bchw->bnhw", model.channel_weights(model.maps), model.maps)
+    spread = (response * model.response_scale.number).flatten(2).std(dim=2).mean().item()
     assert spread == pytest.approx(1.5, rel=1e-4)
 
 
 def test_the_partition_is_that_of_kmeans_on_explicit_trajectories():
-    network = Moving(images=30)
-    peaks = channel_peaks(network.maps)
+    model = Moving(images=30)
+    peaks = channel_peaks(model.maps)
     trajectories = torch.cat((peaks.x, peaks.y)).T.double()  # (C, 2 images)
     gram = discovery.peak_gram(peaks)
     starts = torch.tensor([[0, 4, 8]])
@@ -129,10 +129,10 @@ def test_the_partition_is_that_of_kmeans_on_explicit_trajectories():
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e30])
 def test_features_out_of_range_end_the_search_for_parts(value):
-    network = Moving(images=8)
-    statistics = ChannelStatistics.begin(network)
-    collect_statistics(network, Indices(8), statistics, lambda: None, events.silent)
+    model = Moving(images=8)
+    statistics = ChannelStatistics.begin(model)
+    list(collect(model, statistics, 8))
     statistics.pooled[3, 2] = value
-    settings = PretrainSettings(restarts=2, fit_steps=1)
-    with pytest.raises(NonFiniteError, match="features are not finite; use other --weights"):
-        form_parts(network, Indices(8), statistics, settings, gain=1, seed=0, listen=events.silent)
+    few = FIT | {"restarts": 2, "fit_steps": 1}
+    with pytest.raises(NonFiniteError, match="features are not finite; use other"):
+        form_parts(model, Indices(8).epoch(), statistics, **few, listen=events.silent)

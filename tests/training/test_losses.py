@@ -3,8 +3,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from macnn.config.training import TrainSettings
-from macnn.training.losses import anchor_loss, classification_loss, grouping_objective
+from macnn.training.losses import GroupingLoss, anchor_loss, part_classification_loss
 
 
 @pytest.fixture
@@ -16,31 +15,44 @@ def maps():
 def test_classification_loss_sums_over_parts_and_averages_over_images():
     logits, labels = torch.randn(5, 3, 4), torch.tensor([0, 1, 2, 3, 0])
     expected = sum(F.cross_entropy(logits[:, part], labels) for part in range(3))
-    assert_close(classification_loss(logits, labels), expected)
+    assert_close(part_classification_loss(logits, labels), expected)
 
 
-def test_grouping_objective_weighs_its_terms(maps):
-    settings = TrainSettings(distance_weight=3, diversity_weight=5)
-    total, distance, diversity = grouping_objective(maps, settings)
-    assert_close(total, 3 * distance + 5 * diversity)
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.tensor([0, 4]), "`labels`: 0 to 4, expected 0 to 3 for 4 classes"),
+        (torch.tensor([-1, 0]), "`labels`: -1 to 0, expected 0 to 3"),
+        (torch.tensor([0, 1, 2]), r"`labels`: .* of shape \(3,\), expected torch.int64 of shape"),
+        (torch.tensor([0.0, 1.0]), "`labels`: torch.float32"),
+    ],
+)
+def test_labels_that_do_not_match_the_logits_are_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        part_classification_loss(torch.zeros(2, 3, 4), labels)
+
+
+def test_the_grouping_loss_weighs_its_terms(maps):
+    loss = GroupingLoss(distance=3, diversity=5)
+    distance, diversity = loss.terms(maps)
+    assert_close(loss(maps), 3 * distance + 5 * diversity)
 
 
 def test_distance_in_cells_is_that_in_maps_times_the_squared_longer_side(maps):
-    cells = grouping_objective(maps, TrainSettings(distance_unit="cell")).distance
-    share = grouping_objective(maps, TrainSettings(distance_unit="map")).distance
+    cells, share = (GroupingLoss(unit=unit).terms(maps)[0] for unit in ("cell", "map"))
     assert_close(cells, share * 36)
 
 
 def test_identical_maps_are_as_diverse_as_their_square(maps):
     one = maps[:, :1].repeat(1, 2, 1, 1)
     expected = 2 * (one[:, 0].square().sum(dim=(1, 2)).mean() - 0.02)
-    assert_close(grouping_objective(one, TrainSettings()).diversity, expected)
+    assert_close(GroupingLoss(margin=0.02).terms(one)[1], expected)
 
 
 def test_anchored_at_its_own_peaks_a_map_has_its_own_distance(maps):
     cells = maps.flatten(2).argmax(dim=2)
     peaks = torch.stack(((cells % 6 + 0.5) / 6, (cells // 6 + 0.5) / 4), dim=2)
-    share = grouping_objective(maps, TrainSettings(distance_unit="map")).distance
+    share = GroupingLoss(unit="map").terms(maps)[0]
     assert_close(anchor_loss(maps, peaks) * 2, share)  # a mean over parts, not a sum
 
 

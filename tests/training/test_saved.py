@@ -1,6 +1,5 @@
 import copy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,78 +10,62 @@ from macnn.data.layouts.cub import read_cub
 from macnn.data.loaders import ImageDataset, Loader
 from macnn.data.transforms import geometry
 from macnn.errors import CheckpointError
-from macnn.files import temporary_path
-from macnn.model import Network, NetworkSpec, PartCNNSpec, build_part_cnn
-from macnn.model.backbones import Backbone, BackboneSpec
+from macnn.model import MACNN, PartCNN, PartLocator, PooledClassifier, create_backbone
 from macnn.training.alternation import Alternation
 from macnn.training.discovery import ChannelStatistics, Seen
-from macnn.training.streams import StreamTraining
+from macnn.training.epochs import PooledTraining, StreamTraining
+from macnn.training.grouping_batches import GroupingBatches
+from macnn.training.saved import fitting
+from macnn.training.trainer import Step
 
 ODD = ({}, [], "", "x", -1, 2**200, 1e300, float("nan"), float("inf"), None, 0.5)
 STATES = ("grouping", "convolution", "baseline", "averaged", "scaled", "streams")
 
 
-class StopError(Exception):
-    pass
-
-
-def trainer(birds, kind, after_step=lambda: None):
+def trainer(birds, kind):
     """A training of this kind, nothing trained yet: two rounds of two grouping steps and epochs."""
     torch.manual_seed(0)
     images = replace(read_cub(birds), samples=read_cub(birds).split("train").samples[:8])
     loader = Loader(ImageDataset(images, geometry(32, "squash", "flip"), seed=1), 4, shuffle=True)
-    parts = 0 if kind == "baseline" else 2
-    spec = NetworkSpec("tiny", None, 32, parts, 16, hidden=4)
     settings = TrainSettings(
         rounds=2, epochs=1, grouping_steps=2, ema=0.9 if kind == "averaged" else 0
     )
+    epochs = {"rounds": 2, "epochs": 1}
+    backbone = create_backbone("tiny")
+    if kind == "baseline":
+        pooled = PooledClassifier(backbone, 16, image_size=32)
+        return PooledTraining(pooled, loader, settings, events.silent, **epochs)
+    model = MACNN(backbone, 2, 16, hidden=4, image_size=32)
     if kind == "streams":
-        seen = {"locator_size": 32, "stream_size": 32, "part_share": 0.25}
-        more = PartCNNSpec(**vars(spec), **seen, object_threshold=0.5, shared=True)
-        return StreamTraining(
-            build_part_cnn(more),
-            loader,
-            settings,
-            events.silent,
-            epochs=2,
-            after_step=after_step,
-            validate=lambda: None,
-        )
-    network = Network(spec, Backbone(BackboneSpec("tiny")))
+        sizes = {"image_size": 32, "stream_size": 32, "part_share": 0.25}
+        streams = PartCNN(model, **sizes, object_threshold=0.5, shared=True)
+        return StreamTraining(streams, loader, settings, events.silent, **epochs)
     if kind == "scaled":
-        network.backbone.compute_dtype = torch.float16
-    return Alternation(
-        network,
-        loader,
-        loader,
-        settings,
-        events.silent,
-        scratch=temporary_path(Path("nowhere")),
-        mirrors=False,
-        after_step=after_step,
-        validate=lambda: None,
-    )
+        backbone.compute_dtype = torch.float16
+    grouping = GroupingBatches(loader, mirror=False, device=torch.device("cpu"))
+    return Alternation(model, loader, grouping, settings, events.silent, unaugmented=loader)
+
+
+def load(holder, state, origin="run"):
+    """Go on from a state as a run does."""
+    with fitting(origin):
+        holder.load_state_dict(state)
 
 
 @pytest.fixture(scope="module")
 def saved(birds):
-    """The state of a training in the middle of a phase, `saved(kind)`."""
+    """The tensors and the facts of a training in the middle of a phase, `saved(kind)`."""
     states = {}
 
     def state(kind):
         if kind not in states:
             last = 1 if kind in ("grouping", "baseline", "streams") else 3
-
-            def stop():
-                if training.position.step == last:
-                    raise StopError
-
-            training = trainer(birds, kind, stop)
-            with pytest.raises(StopError):
-                training.run()
-            states[kind] = copy.deepcopy(training.state())
-        tensors, facts = states[kind]
-        return dict(tensors), copy.deepcopy(facts)
+            training = trainer(birds, kind)
+            next(each for each in training.steps() if each == Step(last))
+            states[kind] = copy.deepcopy(training.state_dict())
+        every = states[kind].items()
+        tensors = {name: value for name, value in every if isinstance(value, torch.Tensor)}
+        return tensors, copy.deepcopy({n: v for n, v in every if n not in tensors})
 
     return state
 
@@ -92,13 +75,12 @@ def test_a_state_is_taken_whole(birds, saved, kind):
     tensors, facts = saved(kind)
     assert facts["position"]["done"] == 1
     training = trainer(birds, kind)
-    training.load(tensors, facts, "run")
-    again, then = training.state()
-    assert then == facts
-    assert again.keys() == tensors.keys()
-    if kind != "averaged":  # the network has not been given the averages here
-        assert all(torch.equal(again[name], value) for name, value in tensors.items())
-    training.run()
+    load(training, tensors | facts)
+    again = training.state_dict()
+    assert again.keys() == tensors.keys() | facts.keys()
+    assert all(again[name] == fact for name, fact in facts.items())
+    assert all(torch.equal(again[name], value) for name, value in tensors.items())
+    list(training.steps())
     assert training.finished
 
 
@@ -117,18 +99,18 @@ def changed(value):
 @pytest.mark.parametrize("kind", STATES)
 def test_every_tensor_must_be_there_and_fit(birds, saved, kind):
     training = trainer(birds, kind)
-    before = {name: value.clone() for name, value in training.network.state_dict().items()}
+    before = {name: value.clone() for name, value in training.model.state_dict().items()}
     tensors, facts = saved(kind)
     kinds = {(name.split(".")[0], name.split(".")[-1]): name for name in tensors}
     for name, value in ((name, tensors[name]) for name in kinds.values()):
         for other in changed(value):
             with pytest.raises(CheckpointError, match=r"^run: its training state does not fit \("):
-                training.load(tensors | {name: other}, facts, "run")
+                load(training, tensors | {name: other} | facts)
         rest = {key: v for key, v in tensors.items() if key != name}
         for other in (rest, rest | {f"{name}x": value}):
             with pytest.raises(CheckpointError, match=r"^run: its training state does not fit \("):
-                training.load(other, facts, "run")
-    assert all(torch.equal(before[n], v) for n, v in training.network.state_dict().items())
+                load(training, other | facts)
+    assert all(torch.equal(before[n], v) for n, v in training.model.state_dict().items())
     assert training.position.step == 0
     assert training.meters.sums == {}
 
@@ -149,12 +131,12 @@ def test_every_fact_must_be_there_and_fit(birds, saved, kind):
                 continue
             holder[name] = odd
             with pytest.raises(CheckpointError, match=r"^run: its training state does not fit \("):
-                training.load(tensors, facts, "run")
+                load(training, tensors | facts)
         holder[name] = right
     with pytest.raises(CheckpointError, match="does not fit"):
-        training.load(tensors, {}, "run")
+        load(training, tensors)
     with pytest.raises(CheckpointError, match="is missing"):
-        training.load({}, facts, "run")
+        load(training, facts)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +157,7 @@ def test_a_position_the_training_does_not_come_by_is_refused(birds, saved, chang
     tensors, facts = saved("convolution")
     facts["position"] |= change
     with pytest.raises(CheckpointError, match=message):
-        trainer(birds, "convolution").load(tensors, facts, "run")
+        load(trainer(birds, "convolution"), tensors | facts)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, 1e200])
@@ -186,17 +168,16 @@ def test_sums_over_no_images_or_out_of_range_are_refused(birds, saved, value):
         wrong[0, -1] = value
         mean = name.removeprefix("meters.")
         with pytest.raises(CheckpointError, match=f"'{mean}' is no sum over images"):
-            trainer(birds, "convolution").load(tensors | {name: wrong}, facts, "run")
+            load(trainer(birds, "convolution"), tensors | {name: wrong} | facts)
 
 
-def survey(images):
-    """A survey of four channels, and its state after some images in batches of two."""
-    network = Network(NetworkSpec("tiny", None, 32, 2), Backbone(BackboneSpec("tiny")))
-    begun = ChannelStatistics.begin(network)
-    tensors, _ = begun.state()
+def statistics(images):
+    """Statistics of no image yet, and the state after some images in batches of two."""
+    begun = ChannelStatistics.begin(PartLocator(create_backbone("tiny"), 2, image_size=32))
     channels = len(begun.dead)
-    tensors |= {
+    tensors = {
         "gram": torch.full((channels, channels), 2 * images),
+        "dead": torch.zeros(channels, dtype=torch.int64),
         "pooled": torch.ones(images, channels),
         "samples": torch.arange(images),
         "squares": torch.ones(1, dtype=torch.float64),
@@ -205,15 +186,17 @@ def survey(images):
 
 
 @pytest.mark.parametrize("images", [0, 6])
-def test_a_survey_is_taken_whole(images):
-    begun, tensors, facts = survey(images)
-    begun.load(tensors, facts, "run")
-    assert begun.state()[1] == facts
-    assert all(torch.equal(begun.state()[0][name], value) for name, value in tensors.items())
+def test_statistics_are_taken_whole(images):
+    begun, tensors, facts = statistics(images)
+    load(begun, tensors | facts)
+    again = begun.state_dict()
+    assert again.keys() == tensors.keys() | facts.keys()
+    assert all(again[name] == fact for name, fact in facts.items())
+    assert all(torch.equal(again[name], value) for name, value in tensors.items())
 
 
-def test_every_part_of_a_survey_must_be_there_and_fit():
-    begun, tensors, facts = survey(6)
+def test_every_part_of_statistics_must_be_there_and_fit():
+    begun, tensors, facts = statistics(6)
     refused = {"match": r"^run: its training state does not fit \("}
     for name, value in tensors.items():
         for other in (*changed(value), -value - 1):
@@ -221,16 +204,16 @@ def test_every_part_of_a_survey_must_be_there_and_fit():
             if name in ("samples", "pooled") and alike and other.isfinite().all():
                 continue  # any features of any images
             with pytest.raises(CheckpointError, **refused):
-                begun.load(tensors | {name: other}, facts, "run")
+                load(begun, tensors | {name: other} | facts)
         with pytest.raises(CheckpointError, **refused):
-            begun.load({key: v for key, v in tensors.items() if key != name}, facts, "run")
+            load(begun, {key: v for key, v in tensors.items() if key != name} | facts)
     for name in Seen.model_fields:
         for odd in (*ODD, 0, 7, 10**9):
             if (name, odd) != ("images", 7):
                 with pytest.raises(CheckpointError, **refused):
-                    begun.load(tensors, facts | {name: odd}, "run")
+                    load(begun, tensors | facts | {name: odd})
     far = tensors["gram"].clone()
     far[0, 1] += 1
     with pytest.raises(CheckpointError, match="it is not of 6 images"):
-        begun.load(tensors | {"gram": far}, facts, "run")
+        load(begun, tensors | {"gram": far} | facts)
     assert begun.images == 0

@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import nn
 
-from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch
 from macnn.data.samples import ImageSet, Sample
 from macnn.errors import NonFiniteError
@@ -22,21 +21,23 @@ def batch(values):
     return Batch(torch.tensor(values), torch.zeros(count), samples, frames, total=count)
 
 
-def stepped(images, values, *, steps=1, scale_loss=False, **settings):
+def stepped(images, values, *, steps=1, scale_loss=False, grad_accum_steps=1, clip_grad_norm=0.0):
     """A weight after steps on the mean of weight x value, and the train_step."""
     weight = nn.Parameter(torch.ones(1))
     optimiser = torch.optim.SGD([weight], lr=1.0, fused=True)
     train_step = TrainStep(
-        TrainSettings(**settings), images, torch.device("cpu"), scale_loss=scale_loss
+        torch.device("cpu"),
+        grad_accum_steps=grad_accum_steps,
+        clip_grad_norm=clip_grad_norm,
+        scale_loss=scale_loss,
+        describe=lambda samples: ", ".join(str(images.samples[i].path) for i in samples.tolist()),
     )
     for number in range(1, steps + 1):
-        train_step.step(
-            number,
-            optimiser,
-            nn.Identity(),
-            batch(values(number) if callable(values) else values),
-            lambda piece: (weight * piece.images).mean(),
-        )
+        optimiser.zero_grad()
+        given = batch(values(number) if callable(values) else values)
+        for part in train_step.micro_batches(number, given, nn.Identity()):
+            train_step.backward((weight * part.images).mean(), part)
+        train_step.update(optimiser)
     return weight.item(), train_step
 
 

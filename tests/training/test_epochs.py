@@ -1,0 +1,28 @@
+from dataclasses import replace
+
+import torch
+
+from macnn import events
+from macnn.config.training import TrainSettings
+from macnn.data.layouts.cub import read_cub
+from macnn.data.loaders import ImageDataset, Loader
+from macnn.data.transforms import geometry
+from macnn.model import MACNN, PartCNN, create_backbone
+from macnn.training.epochs import StreamTraining
+
+
+def test_the_streams_learn_and_their_locator_stays(birds):
+    torch.manual_seed(0)
+    images = replace(read_cub(birds), samples=read_cub(birds).split("train").samples[:8])
+    loader = Loader(ImageDataset(images, geometry(32, "squash"), seed=1), 4)
+    locator = MACNN(create_backbone("tiny"), 2, 16, image_size=32)
+    sizes = {"image_size": 32, "stream_size": 32, "part_share": 0.25, "object_threshold": 0.5}
+    model = PartCNN(locator, **sizes, shared=False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    settings = TrainSettings(warmup=0, backbone_lr_scale=1)
+    list(StreamTraining(model, loader, settings, events.silent, rounds=1, epochs=1).steps())
+    changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
+    assert not any(name.startswith("locator.") for name in changed)
+    learnt = {name.split(".")[1] for name in changed if name.startswith("streams.")}
+    assert learnt == {"0", "1", "2", "3"}
+    assert any(name.startswith("classifiers.") for name in changed)
