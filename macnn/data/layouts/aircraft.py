@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from macnn.data.layouts.files import lines, number
-from macnn.data.layouts.layout import Layout, assemble, below, need
+from macnn.data.layouts.layout import Layout, assemble, below, holds, need
 from macnn.data.samples import Box, ImageSet, Sample, Split
 from macnn.errors import DataError
 from macnn.text import shown
@@ -23,12 +23,12 @@ fgvc-aircraft-2013b/data/               the folder data itself will do
 
 def recognise(root: Path) -> str | None:
     """One list of any level is enough."""
-    folder = _folder(root)
-    for level, names in LEVELS.items():
-        for file in (f"{names}.txt", *(f"images_{level}_{s}.txt" for s in ("trainval", "test"))):
-            if (folder / file).is_file():
-                return f"it holds {(folder / file).relative_to(root)}"
-    return None
+    lists = (
+        file
+        for level, names in LEVELS.items()
+        for file in (f"{names}.txt", f"images_{level}_trainval.txt", f"images_{level}_test.txt")
+    )
+    return holds(root, (_folder(root) / file for file in lists))
 
 
 def read_aircraft(root: Path, level: str) -> ImageSet:

@@ -6,9 +6,8 @@ one combined list, or extract images into a folder of the same name.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from macnn.data.layouts.layout import Layout, assemble, below, from_one
+from macnn.data.layouts.layout import Layout, assemble, below, from_one, holds
 from macnn.data.layouts.matlab import MatFile
 from macnn.data.samples import Box, ImageSet, Sample, Split
 from macnn.errors import DataError
@@ -36,10 +35,8 @@ or
 
 def recognise(root: Path) -> str | None:
     """Any of the annotation files is enough."""
-    for name in (COMBINED, META, TRAIN, TEST, UNLABELLED):
-        if file := _find(root, name):
-            return f"it holds {file.relative_to(root)}"
-    return None
+    names = (COMBINED, META, TRAIN, TEST, UNLABELLED)
+    return holds(root, (place for name in names for place in _places(root, name)))
 
 
 def read_cars(root: Path) -> ImageSet:
@@ -53,39 +50,24 @@ def read_cars(root: Path) -> ImageSet:
     if combined and ((root / "car_ims").is_dir() or not _find(root, TRAIN)):
         annotations = MatFile(combined)
         names = annotations.values("class_names", str)
-        rows = list(_rows(annotations, "relative_im_path", root, combined))
+        samples = list(_samples(annotations, combined, len(names), "relative_im_path", root))
     else:
         meta, train, test = (_require(root, name) for name in (META, TRAIN, TEST))
         names = MatFile(meta).values("class_names", str)
-        rows = [
-            *_rows(MatFile(train), "fname", _images(root, "cars_train"), train, "train"),
-            *_rows(MatFile(test), "fname", _images(root, "cars_test"), test, "test"),
+        count = len(names)
+        samples = [
+            *_samples(MatFile(train), train, count, "fname", _images(root, "cars_train"), "train"),
+            *_samples(MatFile(test), test, count, "fname", _images(root, "cars_test"), "test"),
         ]
-    samples = [
-        Sample(
-            row.path,
-            from_one(row.label, len(names), f"{shown(row.file)}: {shown(row.path.name)}"),
-            row.split,
-            row.box,
-        )
-        for row in rows
-    ]
     return assemble("cars", root, samples, [shown(name) for name in names])
 
 
-class _Row(NamedTuple):
-    """An annotation: its label counts from one."""
-
-    path: Path
-    label: int
-    split: Split
-    box: Box | None
-    file: Path
-
-
 def _find(root: Path, name: str) -> Path | None:
-    places = (root / name, root / "devkit" / name)
-    return next((file for file in places if file.is_file()), None)
+    return next((file for file in _places(root, name) if file.is_file()), None)
+
+
+def _places(root: Path, name: str) -> tuple[Path, Path]:
+    return root / name, root / "devkit" / name
 
 
 def _require(root: Path, name: str) -> Path:
@@ -106,9 +88,14 @@ def _images(root: Path, name: str) -> Path:
     return inner if inner.is_dir() else root / name
 
 
-def _rows(
-    annotations: MatFile, path: str, folder: Path, file: Path, split: Split | None = None
-) -> Iterator[_Row]:
+def _samples(
+    annotations: MatFile,
+    file: Path,
+    classes: int,
+    path: str,
+    folder: Path,
+    split: Split | None = None,
+) -> Iterator[Sample]:
     """The annotations of a file, whose field `path` lies below `folder`.
 
     Without `split` each says itself whether it is of the test images.
@@ -120,12 +107,12 @@ def _rows(
     columns = annotations.columns("annotations", kinds)
     for values in zip(*columns.values(), strict=True):
         row = dict(zip(columns, values, strict=True))
-        yield _Row(
-            below(folder, row[path]),
-            row["class"],
+        image = below(folder, row[path])
+        yield Sample(
+            image,
+            from_one(row["class"], classes, f"{shown(file)}: {shown(image.name)}"),
             split or ("test" if row["test"] else "train"),
             _box(*(row[side] for side in BOX)) if boxed else None,
-            file,
         )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from macnn.data.layouts.files import number
-from macnn.data.layouts.layout import Layout, assemble, below, from_one, need
+from macnn.data.layouts.layout import Layout, assemble, below, from_one, holds, need
 from macnn.data.layouts.limits import CLASSES
 from macnn.data.layouts.matlab import MatFile
 from macnn.data.samples import Box, ImageSet, Sample, Split
@@ -25,11 +25,7 @@ stanford_dogs/
 
 def recognise(root: Path) -> str | None:
     """Either list is enough."""
-    for name in LISTS:
-        file = _folder(root) / name
-        if file.is_file():
-            return f"it holds {file.relative_to(root)}"
-    return None
+    return holds(root, (_folder(root) / name for name in LISTS))
 
 
 def read_dogs(root: Path) -> ImageSet:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from macnn.data.layouts.layout import Layout, assemble, from_one, need
+from macnn.data.layouts.layout import Layout, assemble, from_one, holds, need
 from macnn.data.layouts.matlab import MatFile
 from macnn.data.samples import ImageSet, Sample, Split
 from macnn.errors import DataError
@@ -19,10 +19,7 @@ flowers-102/
 
 def recognise(root: Path) -> str | None:
     """Either MATLAB file is enough."""
-    for name in ("imagelabels.mat", "setid.mat"):
-        if (root / name).is_file():
-            return f"it holds {name}"
-    return None
+    return holds(root, (root / "imagelabels.mat", root / "setid.mat"))
 
 
 def read_flowers(root: Path) -> ImageSet:

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -152,6 +152,12 @@ def from_one(number: int, count: int, where: str) -> int:
         return number - 1
     hint = "classes count from 1; add 1 to every label" if number == 0 else None
     raise DataError(f"{where} has class {number}, expected 1 to {count}", hint=hint)
+
+
+def holds(root: Path, files: Iterable[Path]) -> str | None:
+    """Why a folder looks like a layout that has any of these files; None if none is there."""
+    found = next((file for file in files if file.is_file()), None)
+    return f"it holds {found.relative_to(root)}" if found else None
 
 
 def need(root: Path, title: str, *names: str) -> None:

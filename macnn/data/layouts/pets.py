@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from macnn.data.layouts.files import lines, whole
-from macnn.data.layouts.layout import Layout, assemble, below, need
+from macnn.data.layouts.layout import Layout, assemble, below, holds, need
 from macnn.data.samples import ImageSet, Sample, Split
 from macnn.errors import DataError
 from macnn.text import shown
@@ -19,10 +19,8 @@ oxford-iiit-pet/
 
 def recognise(root: Path) -> str | None:
     """Any of the lists of images is enough."""
-    for name in ("trainval.txt", "test.txt", "list.txt"):
-        if (root / "annotations" / name).is_file():
-            return f"it holds annotations/{name}"
-    return None
+    lists = ("trainval.txt", "test.txt", "list.txt")
+    return holds(root, (root / "annotations" / name for name in lists))
 
 
 def read_pets(root: Path) -> ImageSet:
