@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from macnn_cli.console import listening, print_json, print_line, print_table
+from macnn_cli.console import listening, print_line, print_result, print_table
 from macnn_cli.options import FOR_ALL, JSON, QUIET, Given, takes_settings
 
 OUTPUT = Annotated[
@@ -190,10 +190,7 @@ def _deliver(
 
     if output:
         write_json(output, found)
-    if json:
-        print_json(found)
-    else:
-        show(found)
+    print_result(found, json, show)
 
 
 def _show_phases(found: dict[str, Any]) -> None:

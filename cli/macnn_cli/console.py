@@ -8,10 +8,10 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from rich.console import Console
 from rich.padding import Padding
@@ -23,6 +23,7 @@ from macnn import events
 from macnn.text import csv_cell, shown
 from macnn_cli.wording import as_typed
 
+T = TypeVar("T")
 Styled = tuple[str, str]  # text, and its style
 
 FIRST = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks
@@ -94,6 +95,14 @@ def print_json(content: Any) -> None:
     """Print exactly one JSON object."""
     if FIRST:
         sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def print_result(content: T, json: bool, show: Callable[[T], None]) -> None:
+    """Print what a command found: as one JSON object, or as `show` does for people."""
+    if json:
+        print_json(content)
+    else:
+        show(content)
 
 
 class JsonLines:

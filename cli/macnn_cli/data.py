@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from macnn_cli.console import listening, print_json, print_line, print_table
+from macnn_cli.console import listening, print_json, print_line, print_result, print_table
 from macnn_cli.options import JSON, QUIET, Given, takes_settings
 from macnn_cli.wording import as_typed
 
@@ -53,11 +53,7 @@ def check(
     data = given.resolve().settings.data
     with listening(quiet or json) as listen:
         report = look_over(root, data.dataset, listen, allow_links=data.allow_links)
-    found = report.to_json()
-    if json:
-        print_json(found)
-    else:
-        _show(found)
+    print_result(report.to_json(), json, _show)
     if report.stops:
         raise typer.Exit(DataError.exit_code)
 

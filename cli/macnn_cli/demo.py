@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from macnn_cli.console import listening, percent, print_json, print_line, print_table
+from macnn_cli.console import listening, percent, print_line, print_result, print_table
 from macnn_cli.options import JSON, OVERWRITE, QUIET
 
 
@@ -28,10 +28,7 @@ def demo(
 
     with listening(quiet or json) as listen:
         result = run(output, seed=seed, overwrite=overwrite, listen=listen)
-    if json:
-        print_json(result)
-    else:
-        show(result)
+    print_result(result, json, show)
 
 
 def show(result: dict[str, Any]) -> None:

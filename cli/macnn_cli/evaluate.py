@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from macnn_cli.console import listening, number, percent, print_json, print_line, print_table
+from macnn_cli.console import listening, number, percent, print_line, print_result, print_table
 from macnn_cli.options import FOR_ALL, JSON, QUIET, Given, takes_settings
 
 SPLIT = Annotated[
@@ -13,8 +13,7 @@ SPLIT = Annotated[
 ]
 
 BASELINE = Annotated[
-    Path | None,
-    typer.Option("--baseline", help="Evaluated run folder to compare with.", show_default=False),
+    Path | None, typer.Option("--baseline", help="Evaluated run folder to compare with.")
 ]
 
 
@@ -47,10 +46,7 @@ def evaluate(
     settings = given.resolve(read.layer("data", "model", "train", "run")).settings
     with listening(quiet or json) as listen:
         result = run(read, settings, split=split, baseline=baseline, listen=listen)
-    if json:
-        print_json(result)
-    else:
-        show(result)
+    print_result(result, json, show)
 
 
 def show(result: dict[str, Any]) -> None:

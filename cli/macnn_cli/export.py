@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from macnn_cli.console import listening, print_json, print_table
+from macnn_cli.console import listening, print_result, print_table
 from macnn_cli.options import JSON, QUIET
 
 
@@ -53,14 +53,11 @@ def export(
             overwrite=overwrite,
             listen=listen,
         )
-    if json:
-        print_json({"output": str(output), **description})
-    else:
-        _show(output, description)
+    print_result({"output": str(output), **description}, json, _show)
 
 
-def _show(output: Path, description: dict[str, Any]) -> None:
-    parity = description["parity"]
+def _show(description: dict[str, Any]) -> None:
+    output, parity = Path(description["output"]), description["parity"]
     print_table(
         f"Exported as {description['file_format']}",
         ["figure", "value"],

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from macnn_cli.console import listening, percent, print_json, print_line, print_table
+from macnn_cli.console import listening, percent, print_line, print_result, print_table
 from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resumed, takes_settings
 
 
@@ -31,10 +31,7 @@ def pretrain_parts(
         summary = run(
             settings, overwrite=overwrite or resume == AUTO, resume=stopped, listen=listen
         )
-    if json:
-        print_json(summary)
-    else:
-        _show(summary)
+    print_result(summary, json, _show)
 
 
 def _show(summary: dict[str, Any]) -> None:

@@ -1,16 +1,16 @@
 """`macnn train`: alternate between grouping and features."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from macnn_cli.console import listening, number, percent, print_json, print_line, print_table
+from macnn_cli.console import listening, number, percent, print_line, print_result, print_table
 from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resumed, takes_settings
 
 INIT = Annotated[
-    Path | None,
-    typer.Option("--init", help="Run folder or checkpoint of 'pretrain-parts'."),
+    Path | None, typer.Option("--init", help="Run folder or checkpoint of 'pretrain-parts'.")
 ]
 
 
@@ -52,11 +52,13 @@ def train(
         summary = run(
             settings, parts, overwrite=overwrite or resume == AUTO, resume=stopped, listen=listen
         )
-    if json:
-        print_json(summary)
-        return
+    print_result(summary, json, partial(show, length="rounds"))
+
+
+def show(summary: dict[str, Any], *, length: str) -> None:
+    """Print how a training went; `length` is what its length is told in, rounds or epochs."""
     rows = [
-        ["rounds", str(summary["rounds"])],
+        [length, str(summary[length])],
         ["optimiser steps", str(summary["steps"])],
         ["seconds per epoch", number(summary["seconds_per_epoch"], ".1f")],
         ["of which waiting for data", percent(summary["data_wait_share"])],

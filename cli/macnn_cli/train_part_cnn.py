@@ -1,12 +1,14 @@
 """`macnn train-part-cnn`: joint recognition on crops around the parts."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from macnn_cli.console import listening, number, percent, print_json, print_line, print_table
+from macnn_cli.console import listening, print_result
 from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resumed, takes_settings
+from macnn_cli.train import show
 
 
 @takes_settings(
@@ -46,18 +48,4 @@ def train_part_cnn(
         summary = run(
             settings, trained, overwrite=overwrite or resume == AUTO, resume=stopped, listen=listen
         )
-    if json:
-        print_json(summary)
-        return
-    print_table(
-        "Trained",
-        ["figure", "value"],
-        [
-            ["epochs", str(summary["epochs"])],
-            ["optimiser steps", str(summary["steps"])],
-            ["seconds per epoch", number(summary["seconds_per_epoch"], ".1f")],
-            ["of which waiting for data", percent(summary["data_wait_share"])],
-            ["validation accuracy", percent(summary["validation_accuracy"])],
-        ],
-    )
-    print_line(f"checkpoint: {summary['checkpoint']}")
+    print_result(summary, json, partial(show, length="epochs"))
