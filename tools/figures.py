@@ -104,7 +104,7 @@ def difference(folders: list[Path]) -> dict[str, float]:
     def right(network: str) -> torch.Tensor:
         files = [f / network / "report" / "predictions-test.safetensors" for f in folders]
         read = [read_predictions(file) for file in files]
-        hits = [found.joint.argmax(dim=1) == found.labels for found in read]
+        hits = [found.scores.logits.argmax(dim=1) == found.labels for found in read]
         return torch.stack(hits).double().mean(dim=0)
 
     apart = right("macnn") - right("baseline")

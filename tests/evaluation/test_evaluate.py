@@ -7,9 +7,9 @@ from macnn.data.layouts.cub import read_cub
 from macnn.data.loaders import ImageDataset, Loader
 from macnn.data.transforms import geometry
 from macnn.errors import DataError
-from macnn.evaluation.evaluate import evaluate, keypoint_tensors, predict
-from macnn.model import Network, NetworkSpec, Output
-from macnn.model.backbones import BackboneSpec, build_backbone
+from macnn.evaluation.evaluate import evaluate
+from macnn.evaluation.predict import keypoint_tensors, predict
+from macnn.model import MACNN, Output, create_backbone
 
 
 def loader(birds, split="test", batch_size=16, mode="squash"):
@@ -20,20 +20,18 @@ def loader(birds, split="test", batch_size=16, mode="squash"):
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    spec = NetworkSpec("tiny", None, 64, 4, classes=16)
-    return Network(spec, build_backbone(BackboneSpec("tiny"), None))
+    return MACNN(create_backbone("tiny"), 4, 16, image_size=64)
 
 
 def test_every_image_counts_once_whatever_the_batch(birds, network):
     results = [
-        predict(
-            network, loader(birds, batch_size=size), margin=0.02, task="x", listen=events.silent
-        )
-        for size in (5, 16)
+        predict(network, loader(birds, batch_size=size).epoch(), margin=0.02)[0] for size in (5, 16)
     ]
     for result in results:
         assert result.samples.tolist() == list(range(16))
-    assert_close(results[0].logits, results[1].logits, rtol=1e-4, atol=1e-4)
+    one, other = (result.scores for result in results)
+    assert_close(one.logits, other.logits, rtol=1e-4, atol=1e-4)
+    assert_close(one.logits, one.classifier_logits.sum(dim=1))
 
 
 @pytest.mark.parametrize("mode", ["squash", "pad", "crop"])
@@ -46,10 +44,11 @@ def test_a_part_that_sits_on_a_keypoint_is_measured_to_sit_there(birds, network,
     cells = (network.grid.to_fractions(framed) * 8 - 0.5).round().long().clamp(0, 7)[:, 0]
     maps = torch.full((16, 1, 8, 8), 1e-6)
     maps[torch.arange(16), 0, cells[:, 1], cells[:, 0]] = 1
-    monkeypatch.setattr(Network, "forward", lambda *_: Output(None, maps))
-    found = predict(network, data, margin=0.02, task="x", listen=events.silent)
+    logits = torch.zeros(16, 1, 16)
+    monkeypatch.setattr(MACNN, "forward", lambda *_: Output(logits[:, 0], logits, maps))
+    found, _ = predict(network, data.epoch(), margin=0.02)
     inside = ((framed > 0) & (framed < 64)).all(dim=2)[:, 0]
-    error = (found.centres[:, 0] - points[:, 3]).abs().amax(dim=1)
+    error = (found.places.centres[:, 0] - points[:, 3]).abs().amax(dim=1)
     assert (error[inside] <= 6).all()
 
 

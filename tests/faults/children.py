@@ -23,53 +23,53 @@ def poisoned(environment, rank, step, *arguments):
     from macnn import distributed
     from macnn.training.train_step import TrainStep
 
-    take = TrainStep.step
+    backward = TrainStep.backward
 
-    def taking(self, number, optimiser, module, batch, loss_of):
-        wrong = distributed.rank() == rank and number == step
-        factor = torch.nan if wrong else 1.0
-        take(self, number, optimiser, module, batch, lambda piece: loss_of(piece) * factor)
+    def poisoning(self, loss, micro_batch):
+        wrong = distributed.rank() == rank and self.step == step
+        backward(self, loss * (torch.nan if wrong else 1.0), micro_batch)
 
-    TrainStep.step = taking
+    TrainStep.backward = poisoning
     command(environment, *arguments)
 
 
 def counted(environment, folder, images, result):
-    """Evaluate and survey the first images of a data set; the first process saves what it got."""
+    """Count the first images of a data set in every way; the first process saves what it got."""
     os.environ.update(environment)
     from dataclasses import replace
 
-    from macnn import distributed, events
+    from macnn import distributed
     from macnn.data.layouts.cub import read_cub
     from macnn.data.loaders import ImageDataset, Loader
     from macnn.data.transforms import geometry
-    from macnn.evaluation.evaluate import predict
-    from macnn.model import Network, NetworkSpec
-    from macnn.model.backbones import BackboneSpec, build_backbone
-    from macnn.training.discovery import ChannelStatistics, collect_statistics
+    from macnn.evaluation.predict import predict
+    from macnn.model import MACNN, create_backbone
+    from macnn.training.discovery import ChannelStatistics
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
     with distributed.process_group(60):
-        network = Network(
-            NetworkSpec("tiny", None, 32, 2, 16), build_backbone(BackboneSpec("tiny"), None)
-        )
+        model = MACNN(create_backbone("tiny"), 2, 16, image_size=32)
         read = read_cub(folder)
         chosen = replace(read, samples=read.samples[:images])
-        loader = Loader(ImageDataset(chosen, geometry(32, "squash"), seed=0), 8)
-        found = predict(network, loader, margin=0.02, task="", listen=events.silent)
-        survey = ChannelStatistics.begin(network)
-        collect_statistics(network, loader, survey, lambda: None, events.silent)
-        tensors, facts = survey.state()
+        rank, world_size = distributed.rank(), distributed.world_size()
+        dataset = ImageDataset(chosen, geometry(32, "squash"), seed=0)
+        loader = Loader(dataset, 8, rank=rank, world_size=world_size)
+        found, maps = predict(model, loader.epoch(), margin=0.02)
+        statistics = ChannelStatistics.begin(model)
+        with torch.no_grad():
+            for batch in loader.epoch():
+                statistics.update(model.backbone(batch.images), batch.samples, batch.total)
+        state = statistics.state_dict()
         if distributed.rank() == 0:
             torch.save(
                 {
                     "samples": found.samples,
                     "labels": found.labels,
-                    "logits": found.logits,
-                    "images": found.attention_metrics.images,
-                    "surveyed": facts["images"],
-                    "gram": tensors["gram"],
+                    "logits": found.scores.classifier_logits,
+                    "images": maps.images,
+                    "counted": state["images"],
+                    "gram": state["gram"],
                 },
                 result,
             )

@@ -79,15 +79,15 @@ def streams_training(flags):
 @pytest.fixture
 def stop_after(monkeypatch):
     """Have this process asked to stop right after one optimiser step."""
-    step = TrainStep.step
+    update = TrainStep.update
 
     def arrange(last):
-        def stepping(self, number, *arguments):
-            step(self, number, *arguments)
-            if number == last:
+        def updating(self, optimiser):
+            update(self, optimiser)
+            if self.step == last:
                 signal.raise_signal(signal.SIGTERM)
 
-        monkeypatch.setattr(TrainStep, "step", stepping)
+        monkeypatch.setattr(TrainStep, "update", updating)
 
     return arrange
 

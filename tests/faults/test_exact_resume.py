@@ -37,17 +37,6 @@ def test_stopped_twice_a_run_ends_with_the_same_bytes(
         assert content(run) == content(tmp_path / "whole")
 
 
-def test_with_kept_features_too(training, content, stop_after, tmp_path):
-    more = {"train.feature_cache": "host", "train.grouping_steps": 6}
-    training(tmp_path / "whole", more)
-    stop_after(3)
-    with pytest.raises(PreemptedError):
-        training(tmp_path / "stopped", more)
-    stop_after(None)
-    training(tmp_path / "stopped", more)
-    assert content(tmp_path / "stopped") == content(tmp_path / "whole")
-
-
 def test_a_part_cnn_too(training, streams_training, content, stop_after, tmp_path):
     located = tmp_path / "macnn"
     training(located, {"train.rounds": 1})

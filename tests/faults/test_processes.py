@@ -43,7 +43,7 @@ def test_any_number_of_processes_counts_101_images_once(start, tmp_path, tmp_pat
     one, *more = results
     assert one["samples"].tolist() == list(range(101))
     for other in more:
-        assert other["images"] == one["images"] == other["surveyed"] == one["surveyed"] == 101
+        assert other["images"] == one["images"] == other["counted"] == one["counted"] == 101
         assert torch.equal(other["samples"], one["samples"])
         assert torch.equal(other["labels"], one["labels"])
         assert torch.equal(other["logits"].argmax(2), one["logits"].argmax(2))
@@ -99,14 +99,14 @@ import os, pathlib, signal
 from macnn_cli import main
 from macnn.training.train_step import TrainStep
 
-take, died = TrainStep.step, pathlib.Path(os.environ["MACNN_TEST_DIES"])
+update, died = TrainStep.update, pathlib.Path(os.environ["MACNN_TEST_DIES"])
 
-def taking(self, number, *arguments):
-    take(self, number, *arguments)
-    if number == 10 and os.environ["RANK"] == "1" and not died.exists():
+def updating(self, optimiser):
+    update(self, optimiser)
+    if self.step == 10 and os.environ["RANK"] == "1" and not died.exists():
         died.touch()
         os.kill(os.getpid(), signal.SIGKILL)
 
-TrainStep.step = taking
+TrainStep.update = updating
 main.run()
 """

@@ -98,8 +98,8 @@ def test_the_difference_to_the_baseline_is_paired_over_images(figures, tmp_path)
             tensors = {
                 "samples": torch.arange(4),
                 "labels": labels,
-                "logits": joint[:, None].clone(),
-                "joint": joint,
+                "logits": joint,
+                "classifier_logits": joint[:, None].clone(),
             }
             save_file(tensors, report / "predictions-test.safetensors")
     found = figures.difference([tmp_path / "0", tmp_path / "1"])

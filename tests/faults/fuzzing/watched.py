@@ -83,10 +83,10 @@ def _command(arguments, files, stop):
 @contextmanager
 def bounded(stop):
     """A training is asked to stop after some steps; nothing starts many processes."""
-    step, start, taken, started = TrainStep.step, BaseProcess.start, [], []
+    update, start, taken, started = TrainStep.update, BaseProcess.start, [], []
 
-    def stepping(self, *arguments):
-        step(self, *arguments)
+    def updating(self, optimiser):
+        update(self, optimiser)
         taken.append(1)
         if len(taken) == stop:
             signal.raise_signal(signal.SIGTERM)
@@ -96,8 +96,8 @@ def bounded(stop):
         assert len(started) < 9, "starts more and more processes"
         start(self)
 
-    TrainStep.step, BaseProcess.start = stepping, starting
+    TrainStep.update, BaseProcess.start = updating, starting
     try:
         yield
     finally:
-        TrainStep.step, BaseProcess.start = step, start
+        TrainStep.update, BaseProcess.start = update, start
