@@ -7,6 +7,9 @@ and, where there is one, the field.
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,19 +48,11 @@ def read_bytes(
         MacnnError: of kind `error`: it is missing, unreadable, too large, or no regular file
             (a pipe would never end, and a device may not).
     """
-    try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise error(f"{shown(file)}: not a regular file", hint=hint)
-            if found.st_size > limit:
-                raise error(
-                    f"{shown(file)}: {found.st_size:,} bytes, more than {limit:,}", hint=hint
-                )
-            return stream.read(found.st_size)
-    except (OSError, ValueError) as problem:  # ValueError: a NUL in its name
-        raise error(f"{shown(file)}: {why(problem)}", hint=hint) from None
+    with _opened(file, error, hint) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > limit:
+            raise error(f"{shown(file)}: {size:,} bytes, more than {limit:,}", hint=hint)
+        return stream.read(size)
 
 
 def read_text(
@@ -108,13 +103,20 @@ def parse_json(
 
 def sha256(file: Path, error: type[MacnnError], *, hint: str | None = None) -> str:
     """SHA-256 of a regular file, in hexadecimal; otherwise as `read_bytes`."""
+    with _opened(file, error, hint) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _opened(file: Path, error: type[MacnnError], hint: str | None) -> Iterator[BufferedReader]:
+    """A regular file to read; whatever goes wrong meanwhile is an `error`."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as stream:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise error(f"{shown(file)}: not a regular file", hint=hint)
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except (OSError, ValueError) as problem:
+            yield stream
+    except (OSError, ValueError) as problem:  # ValueError: a NUL in its name
         raise error(f"{shown(file)}: {why(problem)}", hint=hint) from None
 
 
