@@ -3,7 +3,7 @@
 `macnn bench train` measures them side by side: a figure is worth what it is compared with.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -123,10 +123,7 @@ def usual(model: MACNN, settings: TrainSettings) -> Implementation:
         optimiser.step()
         loss.item()
 
-    trained: Iterable[nn.Parameter] = (
-        *model.backbone.parameters(),
-        *classifiers.parameters(),
-    )
+    trained = [*model.backbone.parameters(), *classifiers.parameters()]
     return Implementation(
         count,
         classify,

@@ -139,9 +139,7 @@ class _Bench:
         def step(way: Implementation) -> Step:
             return torch.no_grad()(lambda i: way.count(self._features(i), gram))
 
-        return self._measured(
-            {"macnn": step(self.ours), "plain": step(self.usual)}, {"backbone": self._features}
-        )
+        return self._measured(self._both(step), {"backbone": self._features})
 
     def _grouping(self) -> dict[str, Any]:
         self.model.eval()
@@ -159,7 +157,7 @@ class _Bench:
             return taken
 
         measured = self._measured(
-            {"macnn": step(self.ours), "plain": step(self.usual)},
+            self._both(step),
             {
                 "features": self._features,
                 "forward": lambda i: loss(self.ours, self._features(i)),
@@ -174,11 +172,7 @@ class _Bench:
         self.pooled.train()
         self.model.grouping.requires_grad_(False)
         measured = self._measured(
-            {
-                "macnn": self._convolved(self.ours),
-                "plain": self._convolved(self.usual),
-                "backbone": self._pooled_step,
-            },
+            {**self._both(self._convolved), "backbone": self._pooled_step},
             {
                 "backbone": lambda i: self.model.backbone(self.batches[i].images),
                 "forward": lambda i: self._loss(self.ours, self.batches[i]),
@@ -211,9 +205,10 @@ class _Bench:
         def step(way: Implementation) -> Step:
             return torch.no_grad()(lambda i: way.classify(self._features(i)))
 
-        return self._measured(
-            {"macnn": step(self.ours), "plain": step(self.usual)}, {"backbone": self._features}
-        )
+        return self._measured(self._both(step), {"backbone": self._features})
+
+    def _both(self, step: Callable[[Implementation], Step]) -> dict[str, Step]:
+        return {"macnn": step(self.ours), "plain": step(self.usual)}
 
     @torch.no_grad()
     def _features(self, i: int) -> Tensor:
