@@ -8,9 +8,8 @@ from pydantic import model_validator
 
 from macnn import __version__
 from macnn.config import Settings
-from macnn.data.transforms import ResizeMode
 from macnn.errors import CheckpointError
-from macnn.inference.preprocessing import preprocessing
+from macnn.inference.preprocessing import Preprocessing, preprocessing
 from macnn.inference.recogniser import Recogniser
 from macnn.model.specs import MACNNSpec, PartCNNSpec, PooledSpec
 from macnn.reading import Document, parse_json, read_bytes, sha256
@@ -29,11 +28,6 @@ class _Named(Document):
     file_format: FormatName
 
 
-class _Preprocessing(Document):
-    size: int
-    resize_mode: ResizeMode
-
-
 class _Export(Document):
     """As much of model.json as loading needs."""
 
@@ -43,7 +37,7 @@ class _Export(Document):
     kind: Kind
     step: Step
     classes: tuple[ClassName, ...]
-    preprocessing: _Preprocessing
+    preprocessing: Preprocessing
     network: PartCNNSpec | MACNNSpec | PooledSpec
 
     @model_validator(mode="after")

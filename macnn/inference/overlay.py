@@ -72,7 +72,7 @@ def draw_parts(file: Path, prediction: Prediction) -> Image.Image:
     ]
     page = Image.new("RGB", (size[0], size[1] + _LINE * len(captions) + _MARGIN), "white")
     page.paste(stored.resize(size, Image.Resampling.LANCZOS))
-    draw, font = ImageDraw.Draw(page), _font()
+    draw, font = ImageDraw.Draw(page), ImageFont.truetype(font_file(), size=_TEXT)
     for part, box in enumerate(prediction.parts):
         corners = (box.x, box.y, box.x + box.width, box.y + box.height)
         left, top, right, bottom = (round(side * scale) for side in corners)
@@ -88,7 +88,3 @@ def draw_parts(file: Path, prediction: Prediction) -> Image.Image:
     for line, caption in enumerate(captions):
         draw.text((_MARGIN, size[1] + _MARGIN // 2 + line * _LINE), caption, fill=INK, font=font)
     return page
-
-
-def _font() -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(font_file(), size=_TEXT)
