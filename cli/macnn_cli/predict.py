@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from macnn.inference.results import Prediction
 
 STDIN = "-"
+Row = list[str | list[str]]  # of a table: a cell is text, or several lines
 
 
 @takes_settings(
@@ -75,7 +76,8 @@ def predict(
     pictures = find_pictures(_listed(paths))
     model = load(checkpoint, device=device)
     drawn = OverlayFolder(overlays) if overlays else None
-    printer: Printer = (Lines if json else Commas if as_csv else Table)()
+    rows: list[Row] = []
+    show = _printer(json, as_csv, rows)
 
     failed = 0
     start = perf_counter()
@@ -85,7 +87,7 @@ def predict(
         )
         for done, result in enumerate(results, start=1):
             if isinstance(result, Prediction):
-                printer.add(result)
+                show(result)
                 if drawn:
                     drawn.add(result)
             else:
@@ -100,78 +102,42 @@ def predict(
                 f"{device}: {len(pictures) / seconds:.1f} pictures per second",
             )
         )
-    printer.close()
+    if not json and not as_csv:
+        columns = ["picture", "class", "probability", "part: x y width height"]
+        print_table("Predictions", columns, rows)
     if failed:
         raise DataError(f"{failed} of {len(pictures)} pictures could not be read, as named above")
 
 
-class Printer(Protocol):
-    """Puts predictions on stdout."""
+def _printer(json: bool, as_csv: bool, rows: list[Row]) -> Callable[["Prediction"], None]:
+    """What prints a prediction as soon as it is known, or keeps it as a row of a table."""
+    if json:
+        lines = JsonLines()
+        return lambda prediction: lines.write(prediction.as_json())
+    if not as_csv:
+        return lambda prediction: rows.append(_table_row(prediction))
+    table = CsvRows()
+    header: list[str] = []
 
-    def add(self, prediction: "Prediction") -> None:
-        """Take one prediction."""
-
-    def close(self) -> None:
-        """Print what has been held back."""
-
-
-class Lines:
-    """One JSON object per line, as soon as it is known."""
-
-    def __init__(self) -> None:
-        self.lines = JsonLines()
-
-    def add(self, prediction: "Prediction") -> None:
-        """Print one prediction."""
-        self.lines.write(prediction.as_json())
-
-    def close(self) -> None:
-        """Nothing has been held back."""
-
-
-class Commas:
-    """One row per picture under a header, as soon as it is known."""
-
-    def __init__(self) -> None:
-        self.rows = CsvRows()
-        self.headed = False
-
-    def add(self, prediction: "Prediction") -> None:
-        """Print one prediction."""
+    def write(prediction: "Prediction") -> None:
         row = dict(_columns(prediction))
-        if not self.headed:
-            self.rows.write(row)
-            self.headed = True
-        self.rows.write(row.values())
+        if not header:
+            header.extend(row)
+            table.write(header)
+        table.write(row.values())
 
-    def close(self) -> None:
-        """Nothing has been held back."""
+    return write
 
 
-class Table:
-    """A table for people, at the end."""
-
-    def __init__(self) -> None:
-        self.rows: list[list[str | list[str]]] = []
-
-    def add(self, prediction: "Prediction") -> None:
-        """Keep one prediction."""
-        classes = prediction.classes
-        boxes = [f"{b.x:.0f} {b.y:.0f} {b.width:.0f} {b.height:.0f}" for b in prediction.parts]
-        self.rows.append(
-            [
-                prediction.source or "",
-                [score.name for score in classes],
-                [f"{100 * score.probability:.1f} %" for score in classes],
-                [f"{number}: {box}" for number, box in enumerate(boxes, start=1)],
-            ]
-        )
-
-    def close(self) -> None:
-        """Print the table."""
-        print_table(
-            "Predictions", ["picture", "class", "probability", "part: x y width height"], self.rows
-        )
+def _table_row(prediction: "Prediction") -> Row:
+    classes = prediction.classes
+    boxes = [f"{b.x:.0f} {b.y:.0f} {b.width:.0f} {b.height:.0f}" for b in prediction.parts]
+    return [
+        prediction.source or "",
+        [score.name for score in classes],
+        [f"{100 * score.probability:.1f} %" for score in classes],
+        [f"{number}: {box}" for number, box in enumerate(boxes, start=1)],
+    ]
 
 
 def _columns(prediction: "Prediction") -> Iterator[tuple[str, str | float | None]]:
