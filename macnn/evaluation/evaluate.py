@@ -35,15 +35,12 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """All figures, as JSON-able values."""
-        figures = {
-            "classification": self.classification,
-            "localisation": self.localisation,
-            "attention_metrics": self.attention_metrics,
-        }
         return {
             "split": self.split,
             "images": self.images,
-            **{name: figure and asdict(figure) for name, figure in figures.items()},
+            "classification": self.classification and asdict(self.classification),
+            "localisation": self.localisation and asdict(self.localisation),
+            "attention_metrics": self.attention_metrics and asdict(self.attention_metrics),
         }
 
 

@@ -307,16 +307,9 @@ def _regression_errors(train: Landmarks, test: Landmarks) -> Tensor:
 
 
 def _in_double(split: Landmarks) -> Landmarks:
-    def real(points: Tensor) -> Tensor:
-        return points.to("cpu", torch.float64)
-
-    return Landmarks(
-        real(split.centres),
-        real(split.keypoints),
-        split.visible.cpu(),
-        real(split.boxes),
-        split.owners.cpu(),
-    )
+    places = ("centres", "keypoints", "boxes")
+    real = {name: getattr(split, name).to("cpu", torch.float64) for name in places}
+    return Landmarks(**real, visible=split.visible.cpu(), owners=split.owners.cpu())
 
 
 def _ratio(part: Tensor, whole: Tensor) -> float | None:
