@@ -48,20 +48,12 @@ class Report:
         """Whether any finding would end whatever reads the data set."""
         return any(finding.stops for finding in self.findings)
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Images per class and split."""
-        if self.images is None:
-            return {}
-        found = Counter((sample.label, sample.split) for sample in self.images.samples)
-        return {
-            name: {split: found[label, split] for split in SPLITS}
-            for label, name in enumerate(self.images.class_names)
-        }
-
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON-able values."""
         samples = self.images.samples if self.images else ()
         splits = Counter(sample.split for sample in samples)
+        pairs = Counter((sample.label, sample.split) for sample in samples)
+        names = self.images.class_names if self.images else ()
         unreadable = sum(finding.kind == "unreadable" for finding in self.findings)
         return {
             "root": str(self.found.root),
@@ -71,7 +63,10 @@ class Report:
             "readable": len(samples) - unreadable,
             "unreadable": unreadable,
             "splits": {split: splits[split] for split in SPLITS},
-            "classes": self.counts(),
+            "classes": {
+                name: {split: pairs[label, split] for split in SPLITS}
+                for label, name in enumerate(names)
+            },
             "parts": list(self.images.keypoint_names) if self.images else [],
             "notes": list(self.images.notes) if self.images else [],
             "findings": [asdict(finding) for finding in self.findings],

@@ -74,10 +74,8 @@ def random_bird(colours: tuple[Colour, ...], rng: np.random.Generator) -> Bird:
 
     end, half = rng.uniform(-1.12, -0.97), rng.uniform(0.08, 0.12)
     fork = end + rng.uniform(-0.05, 0.06)
-    top, low = (
-        np.array([(-0.44, -0.04), (end, 0.06 - half)]),
-        np.array([(-0.44, 0.08), (end, 0.06 + half)]),
-    )
+    top = np.array([(-0.44, -0.04), (end, 0.06 - half)])
+    low = np.array([(-0.44, 0.08), (end, 0.06 + half)])
     rim = [(end, 0.06 + half), (fork, 0.06), (end, 0.06 - half)]
 
     bar = rng.uniform(-0.2, -0.08)
