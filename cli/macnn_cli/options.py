@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, warnings only.")]
 OVERWRITE = Annotated[
-    bool,
-    typer.Option("--overwrite", help="Replace the run in the folder; other files stay."),
+    bool, typer.Option("--overwrite", help="Replace the run in the folder; other files stay.")
 ]
 FOR_ALL = ("run.seed", "run.deterministic", "run.process_timeout")  # no option, some effect
 AUTO = "auto"  # without a checkpoint there is nothing to lose: the run begins again
@@ -34,22 +33,16 @@ RESUME = Annotated[
         "--resume",
         metavar="auto|PATH",
         help="Go on from --output (auto), or from a run or checkpoint.",
-        show_default=False,
     ),
 ]
-CONFIG = Annotated[
-    Path | None, typer.Option("--config", help="TOML file of settings.", show_default=False)
-]
-PRESET = Annotated[
-    str | None, typer.Option("--preset", help="Packaged settings by name.", show_default=False)
-]
+CONFIG = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]
+PRESET = Annotated[str | None, typer.Option("--preset", help="Packaged settings by name.")]
 ASSIGN = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="SECTION.KEY=VALUE",
         help="Any setting; 'macnn config show --all' lists them.",
-        show_default=False,
     ),
 ]
 
@@ -237,6 +230,5 @@ def _option(path: str, field: Any) -> Any:
         help=field.description + default,
         metavar="NAME" if len(choices) > 20 else None,  # the text says which
         rich_help_panel=f"Settings: {path.split('.')[0]}",
-        show_default=False,
     )
     return Annotated[kind | None, option]
