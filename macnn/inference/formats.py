@@ -88,7 +88,7 @@ def _write_torch_export(recogniser: Recogniser, file: Path) -> None:
 
 
 def _run_torch_export(folder: Path) -> Run:
-    module = torch.export.load(folder / TORCH_EXPORT.file).module()
+    module = torch.export.load(folder / FORMATS["torch-export"].file).module()
     return lambda images: Recognition(**module(images))
 
 
@@ -108,7 +108,9 @@ def _write_onnx(recogniser: Recogniser, file: Path) -> None:
 def _run_onnx(folder: Path) -> Run:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(folder / ONNX.file, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        folder / FORMATS["onnx"].file, providers=["CPUExecutionProvider"]
+    )
 
     def run(images: Tensor) -> Recognition:
         answers = session.run(list(Recognition._fields), {"images": images.numpy()})
@@ -117,17 +119,10 @@ def _run_onnx(folder: Path) -> Run:
     return run
 
 
-SAFETENSORS = Format(MODEL, _write_safetensors, _run_safetensors)
-TORCH_EXPORT = Format("model.pt2", _write_torch_export, _run_torch_export)
-ONNX = Format(
-    "model.onnx",
-    _write_onnx,
-    _run_onnx,
-    packages=("onnx", "onnxscript", "onnxruntime"),
-    extra="onnx",
-)
 FORMATS: dict[FormatName, Format] = {
-    "safetensors": SAFETENSORS,
-    "torch-export": TORCH_EXPORT,
-    "onnx": ONNX,
+    "safetensors": Format(MODEL, _write_safetensors, _run_safetensors),
+    "torch-export": Format("model.pt2", _write_torch_export, _run_torch_export),
+    "onnx": Format(
+        "model.onnx", _write_onnx, _run_onnx, ("onnx", "onnxscript", "onnxruntime"), extra="onnx"
+    ),
 }

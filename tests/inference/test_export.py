@@ -126,7 +126,7 @@ def test_another_answer_is_refused_and_nothing_stays(trained, tmp_path, monkeypa
         def forward(self, images):
             return Recognition(torch.ones(len(images), 16), torch.zeros(len(images), 4, 4))
 
-    real = formats.SAFETENSORS
+    real = FORMATS["safetensors"]
     off = formats.Format(real.file, real.write, lambda folder: Off())
     monkeypatch.setitem(FORMATS, "safetensors", off)
     with pytest.raises(ExportError, match=r"off the original's, more than 0\.0001; .*`tolerance`"):
