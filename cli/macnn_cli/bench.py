@@ -17,11 +17,6 @@ REPEATS = Annotated[int, typer.Option("--repeats", help="Timed runs per figure."
 app = typer.Typer(help="Measure speed.", no_args_is_help=True)
 
 
-@app.callback()
-def bench() -> None:
-    """Measure speed."""
-
-
 @app.command("ops")
 @takes_settings("run.device", "run.threads", also=("run.kernels", *FOR_ALL))
 def ops(

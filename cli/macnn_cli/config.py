@@ -13,11 +13,6 @@ from macnn_cli.options import JSON, Given, option_of, takes_settings
 app = typer.Typer(help="Show and check settings.", no_args_is_help=True)
 
 
-@app.callback()
-def config() -> None:
-    """Show and check settings."""
-
-
 @app.command("show")
 @takes_settings(*Settings.model_fields)
 def show(

@@ -15,11 +15,6 @@ SHOWN = 20  # findings of one kind on the terminal, unless they stop a command
 app = typer.Typer(help="Make, check and cache data sets.", no_args_is_help=True)
 
 
-@app.callback()
-def data() -> None:
-    """Make, check and cache data sets."""
-
-
 @app.command("layouts")
 def layouts(*, json: JSON = False) -> None:
     """Show the layouts that are understood, each as a tree of files."""
