@@ -208,8 +208,9 @@ def _spec(kind: type[S], settings: Settings, **more: Any) -> S:
     Raises:
         UsageError: it is out of bounds.
     """
-    known = settings.model.model_dump() | {"image_size": settings.data.image_size} | more
-    named = {field.name: known[field.name] for field in fields(kind)}
+    known = {"image_size": settings.data.image_size} | more
+    names = [field.name for field in fields(kind)]
+    named = {n: known[n] if n in known else getattr(settings.model, n) for n in names}
     try:
         return TypeAdapter(kind).validate_json(json.dumps(named))
     except ValidationError as error:

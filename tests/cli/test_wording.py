@@ -48,13 +48,13 @@ def test_a_command_says_only_what_it_takes(of):
 
 
 def test_errors_and_notices_are_shown_in_options(macnn, monkeypatch):
-    from macnn.commands import doctor
+    from macnn.commands.doctor import run as stage
 
     def run(settings, listen):
         listen(Notice("warning", "no `run.threads`"))
         raise UsageError("`run.device=x`: unknown", hint="see `run.seed`")
 
-    monkeypatch.setattr(doctor, "run", run)
+    monkeypatch.setattr(stage, "run", run)
     code, out, err = macnn("doctor")
     assert (code, out) == (2, "")
     assert err == "warning: no --threads\nmacnn: --device x: unknown; see `run.seed`\n"

@@ -110,7 +110,8 @@ def command_line(flags, parts):
     """The training as a command: command_line(output, *more)."""
 
     def build(output, *more):
-        chosen = [f"--set={path}={value}" for path, value in flags.items() if path != "data.root"]
+        others = ("data.root", "pretrain.")
+        chosen = [f"--set={p}={v}" for p, v in flags.items() if not p.startswith(others)]
         return (
             "train", "--init", parts, "--data", flags["data.root"], "--output", output,
             "--resume", "auto", *chosen, *more,
