@@ -207,6 +207,7 @@ class Trainer(ABC):
             if position.phase == VALIDATION:
                 yield RoundEnd(position.round + 1)
                 position.round += 1
+                position.phase = self.phases[0]
             else:
                 with self._phase(position.phase) as phase:
                     for batch in self._timed(phase):
@@ -221,15 +222,15 @@ class Trainer(ABC):
                         self.train_step.update(phase.optimiser)
                         self._after_step(phase)
                         yield Step(position.step)
-                yield PhaseEnd(self._end_of_phase(phase))
-            position.phase, position.done = self._following(position.phase), 0
+                metrics = self._end_of_phase(phase)
+                position.phase, position.done = self._following(position.phase), 0
+                yield PhaseEnd(metrics)
 
     def _prepare(self) -> None:  # noqa: B027  most trainings have nothing to prepare
         """Do what there is to do before the first phase."""
 
     def _following(self, phase: str) -> str:
-        order = (*self.phases, VALIDATION)
-        return order[(order.index(phase) + 1) % len(order)]
+        return (*self.phases, VALIDATION)[self.phases.index(phase) + 1]
 
     @abstractmethod
     def _phase(self, name: str) -> AbstractContextManager[Phase]:

@@ -70,16 +70,7 @@ def test_the_grouping_phase_trains_the_grouping_layers_only(birds):
 
 
 def test_the_convolution_phase_leaves_the_grouping_layers_alone(birds):
-    training = alternation(birds)
-    steps = training.steps()
-    while not isinstance(next(steps), PhaseEnd):
-        pass
-    model = training.model
-    before = [parameters(m) for m in (model.grouping, model.backbone, model.classifiers)]
-    while not isinstance(next(steps), PhaseEnd):
-        pass
-    after = [parameters(m) for m in (model.grouping, model.backbone, model.classifiers)]
-    grouping, backbone, classifiers = (changed(*p) for p in zip(before, after, strict=True))
+    grouping, backbone, classifiers = trained_by(birds, "grouping", "convolution")
     assert not any(grouping)
     assert all(backbone + classifiers)
 
@@ -159,24 +150,3 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(birds):
     with pytest.raises(NonFiniteError, match=r"not finite at step 1, on .*\.(jpg|png)"):
         list(training.steps())
     assert not any(changed(before, parameters(training.model.backbone)))
-
-
-@pytest.mark.parametrize("ema", [0, 0.9])
-def test_broken_off_anywhere_and_gone_on_it_ends_as_if_never_stopped(birds, ema):
-    whole = alternation(birds, ema=ema, grouping_steps=2, rounds=1)
-    states = []
-    for reached in whole.steps():
-        if isinstance(reached, Step):
-            saved = {k: v.clone() for k, v in whole.averaged_model.state_dict().items()}
-            state = {
-                k: v.clone() if isinstance(v, torch.Tensor) else v
-                for k, v in whole.state_dict().items()
-            }
-            states.append((saved, state))
-    for saved, state in states:
-        again = alternation(birds, ema=ema, grouping_steps=2, rounds=1)
-        again.model.load_state_dict(saved)
-        again.load_state_dict(state)
-        list(again.steps())
-        for name, value in whole.averaged_model.state_dict().items():
-            assert torch.equal(again.averaged_model.state_dict()[name], value), name

@@ -1,5 +1,7 @@
 import copy
+import operator
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from macnn.training.discovery import ChannelStatistics, Seen
 from macnn.training.epochs import PooledTraining, StreamTraining
 from macnn.training.grouping_batches import GroupingBatches
 from macnn.training.saved import fitting
-from macnn.training.trainer import Step
+from macnn.training.trainer import RoundEnd, Step
 
 ODD = ({}, [], "", "x", -1, 2**200, 1e300, float("nan"), float("inf"), None, 0.5)
 STATES = ("grouping", "convolution", "baseline", "averaged", "scaled", "streams")
@@ -82,6 +84,29 @@ def test_a_state_is_taken_whole(birds, saved, kind):
     assert all(torch.equal(again[name], value) for name, value in tensors.items())
     list(training.steps())
     assert training.finished
+
+
+@pytest.mark.parametrize("kind", ["grouping", "averaged", "scaled", "baseline", "streams"])
+def test_from_wherever_it_is_broken_off_a_training_goes_on_to_the_same_state(birds, kind):
+    def state(training):
+        return copy.deepcopy(training.averaged_model.state_dict() | training.state_dict())
+
+    def further(training):
+        return (each for each in training.steps() if not isinstance(each, RoundEnd))
+
+    whole = trainer(birds, kind)
+    weights = whole.averaged_model.state_dict().keys()
+    states = [state(whole), *(state(whole) for _ in further(whole))]
+    for now, after in pairwise(states):
+        again = trainer(birds, kind)
+        again.model.load_state_dict({name: now[name] for name in weights})
+        again.load_state_dict({name: v for name, v in now.items() if name not in weights})
+        next(further(again))
+        reached = state(again)
+        assert reached.keys() == after.keys()
+        for name, value in reached.items():
+            same = torch.equal if isinstance(value, torch.Tensor) else operator.eq
+            assert same(value, after[name]), (after["position"], name)
 
 
 def changed(value):
