@@ -1,4 +1,7 @@
-"""Options of the commands: built from the settings, so that each is described once."""
+"""Options of the commands: built from the settings, so that each is described once.
+
+pydantic-settings could make a command line of them too, but without Typer's panels and completion.
+"""
 
 import inspect
 from collections.abc import Callable, Iterable
