@@ -74,12 +74,14 @@ def test_exports_agree_on_all_real_test_images(macnn, real_birds, real_weights, 
         "--data", real_birds, "--backbone", "squeezenet1_0", "--weights", real_weights,
         "--img-size", 96, "--set", "data.validation=0",
     )  # fmt: skip
-    short = ("--rounds", 1, "--epochs", 1, "--grouping-steps", 2)
+    short = ("--rounds", 1, "--epochs", 1)
     parts, run = tmp_path / "parts", tmp_path / "run"
     if kind == "macnn":
         code, _, err = macnn("pretrain-parts", *common, "--fit-steps", 50, "--output", parts, "-q")
         assert code == 0, err
-        code, _, err = macnn("train", "--init", parts, *short, "--output", run, "-q")
+        code, _, err = macnn(
+            "train", "--init", parts, *short, "--grouping-steps", 2, "--output", run, "-q"
+        )
     else:
         code, _, err = macnn("train", *common, "--parts", 0, *short, "--output", run, "-q")
     assert code == 0, err
