@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
@@ -9,6 +9,7 @@ from macnn.evaluation.agreement import agreement
 labellings = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(labellings)
 def test_agrees_with_scikit_learn(items):
     first, second = torch.tensor(items).T
@@ -17,6 +18,7 @@ def test_agrees_with_scikit_learn(items):
     assert ari == pytest.approx(adjusted_rand_score(first, second), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.permutations(range(5)))
 def test_equal_labellings_under_other_names_agree_fully(labels, names):
     first = torch.tensor(labels)

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from macnn.evaluation.attention_metrics import AttentionMetrics, collapse_warning
@@ -74,6 +74,7 @@ def test_a_single_part_has_no_pairs():
     assert "peak_distance" not in found.values()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5), st.integers(0, 2**31))
 def test_batches_add_up(split, seed):
     maps = random_maps(6, 3, seed)
@@ -82,6 +83,7 @@ def test_batches_add_up(split, seed):
     assert pieces.values() == pytest.approx(whole.values(), rel=1e-5, abs=1e-7)
 
 
+@settings(deadline=None)
 @given(st.permutations(range(4)), st.integers(0, 2**31))
 def test_permuting_parts_permutes_their_figures_only(order, seed):
     maps = random_maps(3, 4, seed)

@@ -3,7 +3,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from macnn.errors import DataError
@@ -39,6 +39,7 @@ def beside_eye(offsets: list[float]) -> Landmarks:
     return replace(split, centres=split.keypoints + shift)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5), st.integers(0, 2**31))
 def test_perfect_centres_score_perfectly(count, seed):
     names = [f"mark {i}" for i in range(count)]
@@ -50,6 +51,7 @@ def test_perfect_centres_score_perfectly(count, seed):
     assert [match.landmark for match in found.best] == names
 
 
+@settings(deadline=None)
 @given(st.permutations(range(4)))
 def test_permuting_parts_permutes_their_landmarks_only(order):
     def near(split):

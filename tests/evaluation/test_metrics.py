@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from macnn.errors import DataError, NonFiniteError
@@ -76,6 +76,7 @@ def test_report_survives_json_and_logs_flat_figures():
     assert report.values()["accuracy/part 2"] == 0.5
 
 
+@settings(deadline=None)
 @given(st.permutations(range(4)), st.integers(0, 2**31))
 def test_permuting_parts_permutes_their_figures_only(order, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -110,6 +111,7 @@ def test_shapes_that_do_not_fit_are_named(logits, labels, names, match):
         classification_report(logits, labels, names)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 99), scale=st.floats(0.1, 20))
 def test_the_bins_of_reliability_hold_all_images_and_their_gaps_make_the_error(seed, scale):
     generator = torch.Generator().manual_seed(seed)
