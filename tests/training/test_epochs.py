@@ -19,10 +19,9 @@ def test_the_streams_learn_and_their_locator_stays(birds):
     sizes = {"image_size": 32, "stream_size": 32, "part_share": 0.25, "object_threshold": 0.5}
     model = PartCNN(locator, **sizes, shared=False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    settings = TrainSettings(warmup=0, backbone_lr_scale=1)
+    settings = TrainSettings(warmup=0, backbone_lr_scale=1, weight_decay=0)
     list(StreamTraining(model, loader, settings, events.silent, rounds=1, epochs=1).steps())
     changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
     assert not any(name.startswith("locator.") for name in changed)
-    learnt = {name.split(".")[1] for name in changed if name.startswith("streams.")}
-    assert learnt == {"0", "1", "2", "3"}
-    assert any(name.startswith("classifiers.") for name in changed)
+    trained = {name for name, _ in model.named_parameters() if not name.startswith("locator.")}
+    assert trained <= changed

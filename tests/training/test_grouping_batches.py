@@ -6,8 +6,8 @@ from macnn.data.transforms import geometry
 from macnn.training.grouping_batches import GroupingBatches
 
 
-def source(birds, rank=0, world_size=1, mirror=True):
-    dataset = ImageDataset(read_cub(birds).split("train"), geometry(32, "squash"), seed=1)
+def source(birds, rank=0, world_size=1, mirror=True, seed=1):
+    dataset = ImageDataset(read_cub(birds).split("train"), geometry(32, "squash"), seed=seed)
     loader = Loader(dataset, 4, rank=rank, world_size=world_size)
     return GroupingBatches(loader, mirror, torch.device("cpu"))
 
@@ -28,6 +28,14 @@ def test_every_image_is_drawn_once_before_any_comes_again(birds):
     for epoch in range(3):
         indices, _ = grouping.draw(epoch * count, count)
         assert sorted(indices.tolist()) == list(range(count))
+
+
+def test_another_seed_or_epoch_draws_in_another_order(birds):
+    count = len(source(birds).loader.dataset.images.samples)
+    drawn = [source(birds).draw(0, count), source(birds, seed=2).draw(0, count)]
+    drawn.append(source(birds).draw(count, count))
+    orders, coins = ({tuple(d[i].tolist()) for d in drawn} for i in (0, 1))
+    assert len(orders) == len(coins) == 3
 
 
 def test_processes_share_the_images(birds):

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch import nn
 
 from macnn import events
 from macnn.config.training import TrainSettings
@@ -34,6 +35,7 @@ def trainer(birds, kind):
     )
     epochs = {"rounds": 2, "epochs": 1}
     backbone = create_backbone("tiny")
+    backbone.body = nn.Sequential(backbone.body, nn.Dropout(0.1))  # steps draw random numbers
     if kind == "baseline":
         pooled = PooledClassifier(backbone, 16, image_size=32)
         return PooledTraining(pooled, loader, settings, events.silent, **epochs)
