@@ -57,14 +57,16 @@ def test_the_json_names_what_it_was_measured_on(measured):
     assert len(found["rows"]) == 10
 
 
-def test_ratios_of_a_worked_case():
-    times = {"operator": Timing(2.0, 1.0, 3.0), "plain": Timing(8.0, 8.0, 8.0)}
-    case = Case("part_attention", "forward", 100, tuple, tuple, tuple)
-    row = operators._row(case, times, 200.0)
-    assert row["speedup"] == {"plain": 4}
-    assert row["of_copy_bandwidth"] == 0.25
-    unlimited = operators._row(replace(case, bytes=None), times, 200.0)
-    assert unlimited["of_copy_bandwidth"] is None
+def test_ratios_of_a_worked_case(monkeypatch):
+    times = iter([Timing(2.0, 1.0, 3.0), Timing(8.0, 8.0, 8.0)] * 2)
+    limited = Case("part_attention", "forward", 100, tuple, tuple, tuple)
+    monkeypatch.setattr(operators, "cases", lambda *_: [limited, replace(limited, bytes=None)])
+    monkeypatch.setattr(operators, "copy_bandwidth", lambda _: 200.0)
+    monkeypatch.setattr(Clock, "time_call", lambda *_, **__: None)
+    monkeypatch.setattr(Clock, "read", lambda *_, **__: next(times))
+    rows = bench_operators(SMALL)["rows"]
+    assert [row["speedup"] for row in rows] == [{"plain": 4}] * 2
+    assert [row["of_copy_bandwidth"] for row in rows] == [0.25, None]
 
 
 def test_a_clock_starts_anew_after_reading():

@@ -1,11 +1,12 @@
 import shutil
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 import torch
 
 import macnn_kernels
-from macnn.commands.doctor import surroundings, training
+from macnn.commands.doctor import training
 from macnn.commands.doctor.operators import check_operators
 from macnn.commands.doctor.surroundings import look_around
 from macnn.commands.doctor.training import check_training
@@ -13,6 +14,7 @@ from macnn.config import resolve
 from macnn.runs.environment import environment
 
 CPU = torch.device("cpu")
+LITTLE_MEMORY = "MemTotal: 8000000 kB\nMemAvailable: 1840000 kB\n"
 
 
 def broken(findings):
@@ -46,8 +48,13 @@ def test_a_full_disk_is_found(tmp_path, monkeypatch):
 
 
 def test_little_memory_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(surroundings, "LEAST_MEMORY", 2**60)
-    assert "GB free" in broken(around(tmp_path))["memory"].text
+    read = Path.read_text
+
+    def little(file, **how):
+        return LITTLE_MEMORY if file == Path("/proc/meminfo") else read(file, **how)
+
+    monkeypatch.setattr(Path, "read_text", little)
+    assert "1.9 GB free" in broken(around(tmp_path))["memory"].text
 
 
 def test_a_driver_without_a_usable_gpu_is_found(tmp_path, monkeypatch):
