@@ -7,7 +7,6 @@ the maps held apart by L_cng, and a validation.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -16,12 +15,11 @@ from torch import Tensor, nn
 from macnn import distributed
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, Loader, frame
-from macnn.evaluation.attention_metrics import collapse_warning
 from macnn.evaluation.predict import predict
-from macnn.events import Listener, Metrics, Notice, track
+from macnn.events import Listener, track
 from macnn.model import MACNN, Output, PartModel
 from macnn.training.losses import GroupingLoss, anchor_loss, part_classification_loss
-from macnn.training.optimisers import feature_optimiser, grouping_optimiser
+from macnn.training.optimisers import grouping_optimiser
 from macnn.training.saved import rows, shaped
 from macnn.training.trainer import Epochs, Phase, Position, Trainer
 
@@ -35,18 +33,10 @@ class GroupingSource(Protocol):
         """Batches `start` to `start + count` of all grouping phases."""
 
 
-@dataclass
-class Alternated(Position):
-    """How far alternation has come."""
-
-    warned: bool = False  # whether the user was told that parts collapse
-
-
 class Alternation(Trainer):
     """Trains MA-CNN phase by phase."""
 
     model: MACNN
-    position: Alternated
 
     def __init__(
         self,
@@ -73,17 +63,8 @@ class Alternation(Trainer):
             training,
             settings,
             listen,
-            position=Alternated(),
             rounds=settings.rounds,
             epochs=settings.epochs,
-            optimiser=feature_optimiser(
-                model,
-                settings.lr,
-                backbone_lr_scale=settings.backbone_lr_scale,
-                layer_lr_scales=settings.layer_lr_scales,
-                momentum=settings.momentum,
-                weight_decay=settings.weight_decay,
-            ),
         )
         self.phases = (GROUPING, CONVOLUTION) if settings.grouping_steps else (CONVOLUTION,)
         self.grouping, self.unaugmented = grouping, unaugmented
@@ -174,15 +155,6 @@ class Alternation(Trainer):
         loss = anchor_loss(attention, self.model.grid.to_fractions(points))
         self.meters.add(len(attention), anchor=loss)
         return self.settings.anchor_weight * loss
-
-    def _end_of_phase(self, phase: Phase) -> Metrics:
-        """As `Trainer`, with one warning of parts that collapse."""
-        maps = self.meters.maps(everywhere=True)
-        warning = maps and collapse_warning(maps)
-        if warning and not self.position.warned:
-            self.listen(Notice("warning", warning))
-            self.position.warned = True
-        return super()._end_of_phase(phase)
 
     def state_dict(self) -> dict[str, Any]:
         """As `Trainer`, and the anchors."""

@@ -1,5 +1,6 @@
 """Trainings of one phase, epochs of cross-entropy: the baseline, and the streams of a part CNN."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -7,48 +8,16 @@ from typing import Any
 from torch import Tensor
 
 from macnn import distributed
-from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch
-from macnn.events import Listener
 from macnn.model import PartCNN, PartCNNOutput, PooledClassifier, PooledOutput
 from macnn.training.losses import part_classification_loss
-from macnn.training.optimisers import feature_optimiser
-from macnn.training.trainer import Epochs, Phase, Position, Trainer
+from macnn.training.trainer import Phase, Trainer
 
 
 class EpochTraining(Trainer):
     """Trains a model over epochs, all of it at once; subclasses say by which loss."""
 
     objective: str
-
-    def __init__(
-        self,
-        model: PooledClassifier | PartCNN,
-        training: Epochs,
-        settings: TrainSettings,
-        listen: Listener,
-        *,
-        rounds: int,
-        epochs: int,
-    ) -> None:
-        """Nothing is trained yet; arguments as those of `Trainer`."""
-        super().__init__(
-            model,
-            training,
-            settings,
-            listen,
-            position=Position(),
-            rounds=rounds,
-            epochs=epochs,
-            optimiser=feature_optimiser(
-                model,
-                settings.lr,
-                backbone_lr_scale=settings.backbone_lr_scale,
-                layer_lr_scales=settings.layer_lr_scales,
-                momentum=settings.momentum,
-                weight_decay=settings.weight_decay,
-            ),
-        )
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[Phase]:
@@ -63,8 +32,9 @@ class EpochTraining(Trainer):
             self.objective,
         )
 
+    @abstractmethod
     def _loss(self, output: Any, batch: Batch) -> Tensor:
-        raise NotImplementedError
+        """The loss of the model's answer to a batch."""
 
 
 class PooledTraining(EpochTraining):

@@ -16,18 +16,25 @@ from typing import Annotated, Any, Protocol, cast
 import torch
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 
 from macnn import bounds, distributed
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch, mix
-from macnn.events import Listener, Metrics, Progress
+from macnn.evaluation.attention_metrics import collapse_warning
+from macnn.events import Listener, Metrics, Notice, Progress
 from macnn.model import Backbone, Model
 from macnn.reading import Document
 from macnn.text import shown
 from macnn.training.ema import ExponentialMovingAverage
 from macnn.training.meters import Meters
-from macnn.training.optimisers import expected_state, load_optimiser, optimiser_state, set_lr
+from macnn.training.optimisers import (
+    expected_state,
+    feature_optimiser,
+    load_optimiser,
+    optimiser_state,
+    set_lr,
+)
 from macnn.training.saved import check_tensors, rows, shaped, typed
 from macnn.training.train_step import TrainStep
 
@@ -48,6 +55,7 @@ class Position:
     step: Count = 0  # optimiser steps in all
     # mean loss of each phase, newest last
     losses: Annotated[list[float], Field(max_length=bounds.COUNT)] = field(default_factory=list)
+    warned: bool = False  # whether the user was told that parts collapse
 
 
 class LossScale(Document):
@@ -137,10 +145,8 @@ class Trainer(ABC):
         settings: TrainSettings,
         listen: Listener,
         *,
-        position: Position,
         rounds: int,
         epochs: int,
-        optimiser: SGD,
     ) -> None:
         """Nothing is trained yet.
 
@@ -149,14 +155,13 @@ class Trainer(ABC):
             training: training images, shuffled and augmented.
             settings: of the training.
             listen: hears of progress and of parts that collapse.
-            position: the beginning.
             rounds: how many at most.
-            epochs: over the images in each of them.
-            optimiser: of these epochs; subclasses add others to `optimisers`.
+            epochs: over the images in each of them; subclasses add other optimisers to the one
+                of these epochs.
         """
         self.model, self.training = model, training
         self.settings, self.listen = settings, listen
-        self.position, self.rounds, self.epochs = position, rounds, epochs
+        self.position, self.rounds, self.epochs = Position(), rounds, epochs
         self.device = next(model.parameters()).device
         self.meters = Meters(settings.margin, self.device)
         self.average = ExponentialMovingAverage(model, settings.ema) if settings.ema else None
@@ -168,8 +173,15 @@ class Trainer(ABC):
             scale_loss=any(b.compute_dtype == torch.float16 for b in backbones),
             describe=training.describe,
         )
-        self.optimiser = optimiser
-        self.optimisers: dict[str, Optimizer] = {"sgd": optimiser}
+        self.optimiser = feature_optimiser(
+            model,
+            settings.lr,
+            backbone_lr_scale=settings.backbone_lr_scale,
+            layer_lr_scales=settings.layer_lr_scales,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        self.optimisers: dict[str, Optimizer] = {"sgd": self.optimiser}
         self.seconds: dict[str, float] = defaultdict(float)  # by phase, in this process
         self.steps_taken: dict[str, int] = defaultdict(int)
 
@@ -288,6 +300,10 @@ class Trainer(ABC):
         means, maps = self.meters.means(everywhere=True), self.meters.maps(everywhere=True)
         values = {"round": self.position.round + 1, **means, **(maps.values() if maps else {})}
         self.position.losses.append(means[phase.objective])
+        warning = maps and collapse_warning(maps)
+        if warning and not self.position.warned:
+            self.listen(Notice("warning", warning))
+            self.position.warned = True
         self.meters = Meters(self.settings.margin, self.device)
         return Metrics(phase.name, self.position.step, values)
 
@@ -325,7 +341,7 @@ class Trainer(ABC):
             ValueError: it is no state of this training; nothing has been changed then.
         """
         tensors = {name: v for name, v in state_dict.items() if isinstance(v, Tensor)}
-        position = typed(type(self.position), state_dict.get("position"), "position")
+        position = typed(Position, state_dict.get("position"), "position")
         self._check(position)
         check_tensors(self._expected(position, tensors), tensors)
         scaler, scale = self.train_step.scaler, None
