@@ -10,7 +10,7 @@ from macnn.commands.bench import eager, operators
 from macnn.commands.bench.cases import Case, Shape
 from macnn.commands.bench.clock import Clock, Timing
 from macnn.commands.bench.operators import bench_operators
-from macnn.errors import UsageError
+from macnn.errors import DeviceMemoryError, UsageError
 from macnn.events import Progress
 
 SMALL = Shape(batch=2, channels=12, height=5, width=6, parts=3, dtype="float32")
@@ -102,7 +102,6 @@ def test_plain_clustering_finds_what_is_there():
     [
         ({"shape": Shape(dtype="int8")}, "`dtype=int8`: unknown; choose from float32, bfloat16"),
         ({"shape": Shape(height=0)}, "`height=0`; give at least 1"),
-        ({"shape": Shape(channels=2049)}, "`channels=2049`; give at most 2048"),
         ({"shape": Shape(parts=17)}, "`parts=17`; give at most 16"),
         ({"shape": Shape(channels=3)}, "`parts=4`; give at most 16, and one channel for each"),
         ({"repeats": 1}, "`repeats=1`; give at least 2"),
@@ -111,6 +110,13 @@ def test_plain_clustering_finds_what_is_there():
 def test_bad_options_are_named(options, message):
     with pytest.raises(UsageError, match=message):
         bench_operators(**options)
+
+
+def test_sizes_beyond_the_memory_are_named():
+    with pytest.raises(DeviceMemoryError) as refused:
+        bench_operators(replace(SMALL, batch=2**40))
+    message = "out of memory with `batch=1099511627776` and `channels=12`; give fewer of either"
+    assert str(refused.value) == message
 
 
 def test_a_missing_gpu_is_named(monkeypatch):

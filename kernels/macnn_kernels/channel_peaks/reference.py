@@ -5,6 +5,7 @@ from torch import Tensor
 
 # float64 sums are exact up to 2 * IMAGES_PER_PRODUCT * 2^28 = 2^53, see README.md
 IMAGES_PER_PRODUCT = 2**24
+ROWS_PER_PRODUCT = 1024  # of the Gram matrix, of which nothing that large is made beside it
 
 
 def channel_peaks(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -22,7 +23,9 @@ def peak_gram(x: Tensor, y: Tensor, gram: Tensor) -> None:
     for start in range(0, len(x), IMAGES_PER_PRODUCT):
         stop = start + IMAGES_PER_PRODUCT
         trajectories = torch.cat([x[start:stop], y[start:stop]]).double()
-        gram += (trajectories.T @ trajectories).long()
+        bands = gram.split(ROWS_PER_PRODUCT), trajectories.split(ROWS_PER_PRODUCT, dim=1)
+        for band, some in zip(*bands, strict=True):
+            band += (some.T @ trajectories).long()
 
 
 def empty_peaks(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:

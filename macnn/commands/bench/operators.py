@@ -11,11 +11,11 @@ from torch import Tensor
 
 from macnn.commands.bench.cases import DTYPES, Case, Shape, cases
 from macnn.commands.bench.clock import Clock, Timing, copy_bandwidth, device_name
-from macnn.errors import UsageError
+from macnn.errors import DeviceMemoryError, UsageError
 from macnn.events import Listener, silent, track
 from macnn.runs.environment import environment
+from macnn.runs.session import NO_MEMORY
 from macnn_kernels import backend
-from macnn_kernels.channel_clusters.op import MAX_CHANNELS
 from macnn_kernels.part_attention.op import MAX_PARTS
 
 WARM_UP = 5
@@ -55,6 +55,7 @@ def bench_operators(
     Raises:
         UsageError: no such device, an unknown dtype, a size out of range, or fewer than two
             repeats.
+        DeviceMemoryError: the device has too little memory for such sizes.
     """
     device = torch.device(device)
     cuda = device.type == "cuda"
@@ -67,16 +68,24 @@ def bench_operators(
     if compiled is None:
         compiled = cuda
     listed = cases(shape, device)
-    with torch.cuda.device(device) if cuda else nullcontext():
-        clock = Clock(device)
-        times = [
-            {
-                name: _measure(case, run, clock, device, repeats)
-                for name, run in _implementations(case, cuda, compiled)
-            }
-            for case in track(listed, "operators", len(listed), listen)
-        ]
-        bandwidth = copy_bandwidth(device)
+    try:
+        with torch.cuda.device(device) if cuda else nullcontext():
+            clock = Clock(device)
+            times = [
+                {
+                    name: _measure(case, run, clock, device, repeats)
+                    for name, run in _implementations(case, cuda, compiled)
+                }
+                for case in track(listed, "operators", len(listed), listen)
+            ]
+            bandwidth = copy_bandwidth(device)
+    except RuntimeError as error:
+        if not any(words in str(error) for words in NO_MEMORY):
+            raise
+        raise DeviceMemoryError(
+            f"out of memory with `batch={shape.batch}` and `channels={shape.channels}`",
+            hint="give fewer of either",
+        ) from error
     return {
         "device": device_name(device),
         "shape": asdict(shape),
@@ -106,8 +115,6 @@ def _check(shape: Shape) -> None:
         size = getattr(shape, name)
         if size < 1:
             raise UsageError(f"`{name}={size}`", hint="give at least 1")
-    if shape.channels > MAX_CHANNELS:
-        raise UsageError(f"`channels={shape.channels}`", hint=f"give at most {MAX_CHANNELS}")
     if shape.parts > min(MAX_PARTS, shape.channels):
         raise UsageError(
             f"`parts={shape.parts}`", hint=f"give at most {MAX_PARTS}, and one channel for each"
