@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from macnn import bounds, distributed
 from macnn.data.loaders import Batch
-from macnn.errors import NonFiniteError
+from macnn.errors import NonFiniteError, UsageError
 from macnn.events import Listener, Progress
 from macnn.model import PartModel
 from macnn.reading import Document
@@ -28,6 +28,7 @@ from macnn_kernels import channel_peaks, peak_gram
 
 FIT_IMAGES = 4096  # pooled features kept for fitting
 SCALE_IMAGES = 256  # images the response scale is measured on
+MATRICES = 4  # as large as the Gram matrix, that clustering holds at once
 LARGEST_FEATURE = 1e15  # that layers can still be fitted to, in units of the feature scale
 Count = Annotated[int, Field(ge=0, le=bounds.COUNT)]
 
@@ -69,9 +70,21 @@ class ChannelStatistics:
 
     @classmethod
     def begin(cls, model: PartModel) -> "ChannelStatistics":
-        """Nothing seen yet."""
+        """Nothing seen yet.
+
+        Raises:
+            UsageError: clustering so many channels takes more memory than there is.
+        """
         channels = model.map_shape[0]
         device = next(model.parameters()).device
+        try:  # now, not after the pass: the Gram matrix, and what clustering makes of it
+            torch.empty(MATRICES, channels, channels, dtype=torch.int64, device=device)
+        except RuntimeError:  # torch.OutOfMemoryError is one
+            size = MATRICES * channels**2 * 8 / 1e9
+            raise UsageError(
+                f"{channels:,} channels: clustering them takes {size:,.1f} GB, more than there is",
+                hint="choose a layer with fewer channels in `model.tap`",
+            ) from None
         return cls(
             gram=torch.zeros(channels, channels, dtype=torch.int64, device=device),
             dead=torch.zeros(channels, dtype=torch.int64, device=device),

@@ -5,7 +5,7 @@ from torch import nn
 
 from macnn import events
 from macnn.data.loaders import Batch
-from macnn.errors import NonFiniteError
+from macnn.errors import NonFiniteError, UsageError
 from macnn.model.grouping import ChannelGrouping
 from macnn.model.scale import Scale
 from macnn.training import discovery
@@ -84,6 +84,17 @@ def test_statistics_that_were_saved_half_way_end_as_if_never_stopped():
     for name, expected in whole.state_dict().items():
         same = torch.equal if isinstance(expected, torch.Tensor) else int.__eq__
         assert same(expected, ended[name]), name
+
+
+def test_more_channels_than_memory_allows_end_before_the_pass():
+    model = Moving(images=1)
+    model.map_shape = (2**23, 9, 9)
+    with pytest.raises(UsageError) as refused:
+        ChannelStatistics.begin(model)
+    assert str(refused.value) == (
+        "8,388,608 channels: clustering them takes 2,251,799.8 GB, more than there is; "
+        "choose a layer with fewer channels in `model.tap`"
+    )
 
 
 def test_channels_that_peak_together_become_one_part(found):
