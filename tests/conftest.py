@@ -39,7 +39,15 @@ def birds(tmp_path_factory):
 def trained(tmp_path_factory):
     """Run folders with a checkpoint each, nothing trained: `trained("macnn")`, `"baseline"`..."""
 
-    seen = {"backbone": "tiny", "tap": None, "image_size": 64}
+    seen = {
+        "backbone": "tiny",
+        "tap": None,
+        "map_tap": None,
+        "split_signs": False,
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+        "image_size": 64,
+    }
     found = seen | {"parts": 4, "hidden": None, "activation": "sigmoid", "power": 8.0}
     kinds = {
         "parts": (LocatorSpec(**found), PartLocator),

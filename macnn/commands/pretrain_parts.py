@@ -17,7 +17,7 @@ from macnn.runs.images import check_same_images, note_images
 from macnn.runs.models import fill, new_locator
 from macnn.runs.saver import Saver
 from macnn.runs.session import session, stopped_error
-from macnn.runs.setup import open_images, open_loader, prepare, to_device
+from macnn.runs.setup import completed, open_images, open_loader, prepare, to_device
 from macnn.runs.summaries import PartsSummary, finished_summary
 from macnn.stop import Stopped
 from macnn.text import shown
@@ -45,6 +45,7 @@ def run(
         MacnnError: bad settings, data or weights (nothing has been written then), a full disk or
             device, or a signal (the run has been saved then).
     """
+    settings = completed(settings)
     with session(settings):
         if resume is not None and (done := finished_summary(resume.run, PartsSummary)):
             return done

@@ -12,7 +12,7 @@ from macnn.model.specs import Spec
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.models import continue_macnn, continue_pooled, load, new_pooled
 from macnn.runs.session import session
-from macnn.runs.setup import open_images, open_loader, prepare, to_device
+from macnn.runs.setup import completed, open_images, open_loader, prepare, to_device
 from macnn.runs.summaries import AlternationSummary, finished_summary
 from macnn.training.alternation import Alternation
 from macnn.training.epochs import PooledTraining
@@ -41,6 +41,7 @@ def run(
         MacnnError: bad settings, data or checkpoint (nothing has been written then), a loss that
             is not finite, a full disk or device, or a signal (the run has been saved then).
     """
+    settings = completed(settings)
     with session(settings):
         if resume is not None and (done := finished_summary(resume.run, AlternationSummary)):
             return done

@@ -28,12 +28,16 @@ class DataSettings(Section):
     ] = setting("auto", "Layout, one of 'macnn data layouts'.", flag="--dataset")
     image_size: int = setting(
         224,
-        "Side of the square network input.",
+        "Side of the square network input. If not given, that of the backbone's pretrained "
+        "weights, 224 for most.",
         flag="--img-size",
         unit="pixels",
         source="ours; paper: 448",
         ge=bounds.IMAGE_SIZES[0],
         le=bounds.IMAGE_SIZES[1],
+    )
+    interpolation: Literal["bilinear", "bicubic"] | None = setting(
+        None, "How images are resized; by default as for the backbone's pretrained weights."
     )
     resize_mode: Literal["crop", "pad", "squash"] = setting(
         "crop",

@@ -9,7 +9,7 @@ class ModelSettings(Section):
 
     backbone: str = setting(
         "tiny",
-        "'tiny' (packaged), or a torchvision classifier by name.",
+        "'tiny' (packaged), a torchvision classifier by name, or timm/NAME.",
         flag="--backbone",
         source="ours; paper: vgg19",
         min_length=1,
@@ -17,15 +17,27 @@ class ModelSettings(Section):
     )
     tap: str | None = setting(
         None,
-        "Node of the backbone whose output is the feature map. By default the last one with a "
-        "spatial extent; for VGG the ReLU before the last pooling.",
+        "Layer of the backbone whose output the part features are averaged over. By default the "
+        "last one with a spatial extent; for VGG the ReLU before the last pooling.",
         source="paper, for VGG",
         min_length=1,
         max_length=bounds.NAME,
     )
+    map_tap: str | None = setting(
+        None,
+        "Layer whose channels are grouped into parts; by default the same as tap.",
+        min_length=1,
+        max_length=bounds.NAME,
+    )
+    split_signs: bool | None = setting(
+        None,
+        "Make two of every channel that is grouped, its positive and its negative part. By default "
+        "where the layer has values of both signs.",
+    )
     weights: str | None = setting(
         None,
-        "Backbone weights: a .safetensors or .pth file, imagenet, or none.",
+        "Backbone weights: a .safetensors or .pth file, pretrained (downloaded by its library), or "
+        "none.",
         flag="--weights",
         source="ours; paper: imagenet",
     )
@@ -40,7 +52,8 @@ class ModelSettings(Section):
     )
     hidden: int | None = setting(
         None,
-        "Hidden width of the channel-grouping layers; by default the number of channels.",
+        "Hidden width of the channel-grouping layers; by default the number of channels, but at "
+        "most 2,048.",
         unit="units",
         source="released network",
         ge=1,

@@ -12,27 +12,34 @@ from torchvision.transforms import v2
 
 ResizeMode = Literal["crop", "pad", "squash"]
 Augment = Literal["none", "flip", "strong"]
+Interpolation = Literal["bilinear", "bicubic"]
 
 
-def geometry(size: int, mode: ResizeMode, augment: Augment = "none") -> v2.Transform:
+def geometry(
+    size: int,
+    mode: ResizeMode,
+    augment: Augment = "none",
+    interpolation: Interpolation = "bilinear",
+) -> v2.Transform:
     """Geometry and colour on uint8 images: any size in, `size` x `size` out.
 
     `crop` scales the short side to `size` and takes the centre (a random place along the long side
     when augmenting); `pad` adds grey to the short side first; `squash` scales both sides freely.
     """
+    resizing = {"antialias": True, "interpolation": v2.InterpolationMode(interpolation)}
     steps: list[v2.Transform] = []
     if augment == "strong":
         steps += [
-            v2.RandomResizedCrop(size, scale=(0.5, 1.0), ratio=(3 / 4, 4 / 3), antialias=True),
+            v2.RandomResizedCrop(size, scale=(0.5, 1.0), ratio=(3 / 4, 4 / 3), **resizing),
             v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
         ]
     elif mode == "squash":
-        steps.append(v2.Resize((size, size), antialias=True))
+        steps.append(v2.Resize((size, size), **resizing))
     elif mode == "pad":
-        steps += [PadToSquare(), v2.Resize((size, size), antialias=True)]
+        steps += [PadToSquare(), v2.Resize((size, size), **resizing)]
     else:
         crop = v2.CenterCrop(size) if augment == "none" else v2.RandomCrop(size)
-        steps += [v2.Resize(size, antialias=True), crop]
+        steps += [v2.Resize(size, **resizing), crop]
     if augment != "none":
         steps.append(RandomFlip())
     return v2.Compose(steps)

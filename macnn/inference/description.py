@@ -18,7 +18,7 @@ from macnn.text import shown
 
 DESCRIPTION = "model.json"
 MODEL = "model.safetensors"  # of the format that macnn loads
-FORMAT = 2  # 1 kept the measured scales outside the tensors
+FORMAT = 3  # 2 said neither normalisation nor interpolation of the network
 FormatName = Literal["safetensors", "torch-export", "onnx"]
 
 
@@ -31,7 +31,7 @@ class _Named(Document):
 class _Export(Document):
     """As much of model.json as loading needs."""
 
-    format: Literal[2]
+    format: Literal[3]
     file: Literal["model.safetensors"]
     sha256: Digest
     kind: Kind
@@ -99,7 +99,12 @@ def read_export(folder: Path) -> Checkpoint:
             hint="its README.md says how; macnn loads run folders and safetensors exports",
         )
     found = parse_json(content, file, _Export, CheckpointError, hint=hint)
-    seen = {"image_size": found.preprocessing.size, "resize_mode": found.preprocessing.resize_mode}
+    how = found.preprocessing
+    seen = {
+        "image_size": how.size,
+        "resize_mode": how.resize_mode,
+        "interpolation": how.interpolation,
+    }
     return Checkpoint(
         folder=folder,
         kind=found.kind,

@@ -5,7 +5,7 @@ from typing import Any
 
 from torchvision.transforms import v2
 
-from macnn.data.transforms import ResizeMode, geometry
+from macnn.data.transforms import Interpolation, ResizeMode, geometry
 from macnn.inference.recogniser import Recogniser
 from macnn.model.backbones import Backbone
 from macnn.runs.checkpoint import Checkpoint
@@ -17,14 +17,15 @@ class Preprocessing:
 
     size: int
     resize_mode: ResizeMode
+    interpolation: Interpolation
 
     def geometry(self) -> v2.Transform:
         """The transform of uint8 images and of points on them; nothing in it is random."""
-        return geometry(self.size, self.resize_mode)
+        return geometry(self.size, self.resize_mode, interpolation=self.interpolation)
 
     def describe(self, recogniser: Recogniser) -> dict[str, Any]:
         """Everything somebody without this package must do, as JSON-able values."""
-        resize = {"interpolation": "bilinear", "antialias": True}
+        resize = {"interpolation": self.interpolation, "antialias": True}
         square = {"height": self.size, "width": self.size}
         shape: dict[ResizeMode, list[dict[str, Any]]] = {
             "crop": [
@@ -41,6 +42,7 @@ class Preprocessing:
         return {
             "size": self.size,
             "resize_mode": self.resize_mode,
+            "interpolation": self.interpolation,
             "steps": [
                 {"step": "decode", "colours": "RGB", "orientation": "as EXIF says"},
                 *shape[self.resize_mode],
@@ -57,4 +59,7 @@ class Preprocessing:
 
 def preprocessing(checkpoint: Checkpoint) -> Preprocessing:
     """The preprocessing that a checkpoint was trained with."""
-    return Preprocessing(checkpoint.network.image_size, checkpoint.settings.data.resize_mode)
+    data = checkpoint.settings.data
+    return Preprocessing(
+        checkpoint.network.image_size, data.resize_mode, data.interpolation or "bilinear"
+    )

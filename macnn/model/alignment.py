@@ -5,15 +5,14 @@ A cell is not always centred on its share of the image: a 3 x 3 convolution of s
 a border. Half a cell decides whether a part lands on an eye or beside it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
+from macnn.model.windows import cell_centres
 from macnn_kernels import channel_peaks
-
-WINDOWS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
 @dataclass(frozen=True)
@@ -84,55 +83,68 @@ def part_boxes(centres: Tensor, side: float) -> Tensor:
     return torch.cat((centres - side / 2, centres + side / 2), dim=-1)
 
 
-def cell_grid(body: nn.Module, image_size: int, map_size: tuple[int, int]) -> CellGrid:
+def cell_grid(
+    network: nn.Module,
+    image_size: int,
+    map_size: tuple[int, int],
+    features: Callable[[Tensor], Tensor] | None = None,
+) -> CellGrid:
     """The grid of a network that maps square images of `image_size` to maps of (H, W) cells.
 
-    Windows are followed through the graph of the network. Where it has none that can be traced, or
-    they do not explain the size of the map (patch merging by slices, say), the cells are taken to
-    share the image evenly.
+    It is measured, see `macnn.model.windows`. Where that fails, or does not explain the size of the
+    map, the cells are taken to share the image evenly.
+
+    Args:
+        network: gives the map, if `features` does not.
+        image_size: side of the images in pixels.
+        map_size: (H, W).
+        features: gives the map by running the network.
     """
     height, width = map_size
     even = (image_size / width, image_size / height)
+    grid = CellGrid((width, height), (even[0] / 2, even[1] / 2), even)
+    if any(tensor.is_meta for tensor in network.parameters()):
+        return grid  # it is built for its shapes alone
     try:
-        graph = body if isinstance(body, fx.GraphModule) else fx.symbolic_trace(body)
-        offset, stride = _follow(graph)
-    except Exception:  # a network may do anything that cannot be traced
-        offset, stride = (even[0] / 2, even[1] / 2), even
-    if any(round(e / s) != 1 for e, s in zip(even, stride, strict=True)):
-        return CellGrid((width, height), (even[0] / 2, even[1] / 2), even)
-    return CellGrid((width, height), offset, stride)
+        across, down = cell_centres(features or network, network, image_size)
+        x, y = across.mean(dim=0), down.mean(dim=1)
+        stride = (_spacing(x, even[0]), _spacing(y, even[1]))
+    except Exception:  # a network may do anything
+        return grid
+    if across.shape != map_size or any(
+        round(e / s) != 1 for e, s in zip(even, stride, strict=True)
+    ):
+        return grid
+    return CellGrid((width, height), (round(x[0].item(), 6), round(y[0].item(), 6)), stride)
 
 
-def _follow(graph: fx.GraphModule) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Offset and stride (x, y) of the output, in pixels of the input."""
-    modules = dict(graph.named_modules())
-    aligned: dict[fx.Node, tuple[tuple[float, float], tuple[float, float]]] = {}
-    last = ((0.5, 0.5), (1.0, 1.0))
-    for node in graph.graph.nodes:
-        inputs = [aligned[each] for each in node.all_input_nodes if each in aligned]
-        offset, stride = inputs[0] if inputs else ((0.5, 0.5), (1.0, 1.0))
-        module = modules.get(str(node.target)) if node.op == "call_module" else None
-        for window in _windows(module):
-            kernel, step, padding, dilation = (
-                _xy(getattr(window, name, 1))
-                for name in ("kernel_size", "stride", "padding", "dilation")
-            )
-            reach = [d * (k - 1) / 2 - p for k, p, d in zip(kernel, padding, dilation, strict=True)]
-            offset = (offset[0] + stride[0] * reach[0], offset[1] + stride[1] * reach[1])
-            stride = (stride[0] * step[0], stride[1] * step[1])
-        aligned[node] = last = (offset, stride)
-    return last
+def between(maps: CellGrid, features: CellGrid) -> Tensor:
+    """Weights that carry maps over to the cells of features: (H W, H' W') float32.
+
+    Every cell gives all it has to the cells about its centre, in the image, by a triangle as wide
+    as the coarser of both strides; a map that sums to 1 still does.
+    """
+    axes = []
+    for size, offset, stride, other, onto, step in zip(
+        *(getattr(maps, name) for name in ("size", "offset", "stride")),
+        *(getattr(features, name) for name in ("size", "offset", "stride")),
+        strict=True,
+    ):
+        places = (offset + stride * torch.arange(size)).clamp(onto, onto + step * (other - 1))
+        apart = places[:, None] - (onto + step * torch.arange(other))
+        weights = (1 - apart.abs() / max(stride, step)).clamp(min=0)
+        axes.append(weights / weights.sum(dim=1, keepdim=True))
+    across, down = axes
+    return torch.kron(down, across)
 
 
-def _windows(module: nn.Module | None) -> Iterator[nn.Module]:
-    """The windows a node slides one after the other; torchvision's blocks are sequences of them."""
-    if isinstance(module, WINDOWS):
-        yield module
-    elif isinstance(module, nn.Sequential):
-        for child in module:
-            yield from _windows(child)
+def _spacing(centres: Tensor, even: float) -> float:
+    """Between neighbouring cells, in pixels; `even` if there is one cell.
 
-
-def _xy(value: int | tuple[int, int]) -> tuple[int, int]:
-    """The x and y of a window's setting, which PyTorch gives as (y, x)."""
-    return (value, value) if isinstance(value, int) else (value[1], value[0])
+    Raises:
+        ValueError: not all neighbours are as far apart.
+    """
+    apart = centres.diff()
+    if len(apart) and not torch.isclose(apart, apart[0], rtol=0, atol=0.1).all():
+        raise ValueError("uneven cells")
+    return round(apart.mean().item(), 6) if len(apart) else even

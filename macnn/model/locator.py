@@ -4,6 +4,7 @@ See docs/paper.md, Channel-grouping layers to Part attention.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -11,12 +12,14 @@ from torch import Tensor, nn
 
 from macnn import defaults
 from macnn.errors import UsageError
-from macnn.model.alignment import CellGrid, cell_grid
-from macnn.model.backbones import map_shape
+from macnn.model.alignment import CellGrid, between, cell_grid
+from macnn.model.backbones import Features, both, map_shapes
 from macnn.model.grouping import ChannelGrouping
 from macnn.model.scale import Scale
 from macnn.model.weights import misshapen
 from macnn_kernels import part_attention
+
+WIDEST = 2048  # grouping layers by default: beyond, they would take more memory than networks
 
 
 class Parts(NamedTuple):
@@ -33,22 +36,30 @@ class Parts(NamedTuple):
 class BackboneModel(nn.Module):
     """What every model of macnn is: a backbone, and something behind its feature map.
 
-    map_shape: (C, H, W) of the feature map of square images of `image_size` pixels. grid: where in
-    such an image the cells of the map are. feature_scale: what features are multiplied by in front
-    of fully-connected layers; measured by `macnn.find_parts`, 1 before.
+    feature_shape: (C, H, W) of the features of square images of `image_size` pixels; map_shape: of
+    what maps are computed from, the same unless the backbone gives a pair. feature_scale: what
+    features are multiplied by in front of fully-connected layers; measured by `macnn.find_parts`, 1
+    before.
     """
 
     def __init__(self, backbone: nn.Module, image_size: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.image_size = image_size
-        self.map_shape = map_shape(backbone, image_size)
-        self.grid = self.cell_grid(image_size, self.map_shape[1:])
+        self.map_shape, self.feature_shape = map_shapes(backbone, image_size)
         self.feature_scale = Scale()
 
-    def cell_grid(self, image_size: int, map_size: tuple[int, int]) -> CellGrid:
-        """Where the cells of a map of (H, W) cells are in square images of `image_size` pixels."""
-        return cell_grid(getattr(self.backbone, "body", self.backbone), image_size, map_size)
+    @cached_property
+    def grid(self) -> CellGrid:
+        """Where in images of `image_size` pixels the cells of the maps are."""
+        return self._grid(0)
+
+    def _grid(self, which: int) -> CellGrid:
+        """The grid of what maps are computed from, 0, or of the features, 1."""
+        shape = (self.map_shape, self.feature_shape)[which]
+        return cell_grid(
+            self.backbone, self.image_size, shape[1:], lambda x: both(self.backbone(x))[which]
+        )
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -68,8 +79,11 @@ class PartModel(BackboneModel):
     """What every model with parts is: layers that group the channels of its features into N parts.
 
     parts: N. activation, power: of the attention maps. response_scale: what responses are
-    multiplied by in front of the activation; measured by `macnn.find_parts`, 1 before.
+    multiplied by in front of the activation, and map_scale: what maps are computed from, in front
+    of the grouping layers; measured by `macnn.find_parts`, 1 before.
     """
+
+    resampling: Tensor | None
 
     def __init__(
         self,
@@ -84,10 +98,10 @@ class PartModel(BackboneModel):
         """Put untrained grouping layers on a backbone; `macnn.find_parts` fits them to parts.
 
         Args:
-            backbone: takes images, gives features (B, C, H, W): any such module, or
-                `macnn.create_backbone`.
+            backbone: takes images, gives features (B, C, H, W), or a pair of them, first what maps
+                are computed from: any such module, or `macnn.create_backbone`.
             parts: N, at least 1.
-            hidden: width of the grouping layers; by default C.
+            hidden: width of the grouping layers; by default C, but at most 2,048.
             activation: squashing g of the attention maps (docs/paper.md, Part attention).
             power: exponent of the squashed response; larger is sharper.
             image_size: side of the images, in pixels, that the backbone is asked about once, for C.
@@ -107,23 +121,34 @@ class PartModel(BackboneModel):
             )
         self.parts = parts
         self.activation, self.power = activation, power
-        self.grouping = ChannelGrouping(parts, channels, hidden or channels)
-        self.response_scale = Scale()
+        self.grouping = ChannelGrouping(parts, channels, hidden or min(channels, WIDEST))
+        self.map_scale, self.response_scale = Scale(), Scale()
+        finer = self.map_shape[1:] != self.feature_shape[1:]
+        resampling = between(self._grid(0), self._grid(1)) if finer else None
+        self.register_buffer("resampling", resampling, persistent=False)
 
-    def attend(self, features: Tensor) -> Parts:
-        """Find the parts in features (B, C, H, W)."""
-        attention, pooled_features = part_attention(
-            features,
-            self.channel_weights(features),
+    def attend(self, features: Features) -> Parts:
+        """Find the parts in features (B, C, H, W), or a pair of them."""
+        seen, described = both(features)
+        attention, found = part_attention(
+            seen,
+            self.channel_weights(seen),
             scale=self.response_scale.number,
             activation=self.activation,
             power=self.power,
         )
-        return Parts(attention, pooled_features)
+        return Parts(attention, found if described is seen else self.average(described, attention))
 
-    def channel_weights(self, features: Tensor) -> Tensor:
+    def average(self, features: Tensor, attention: Tensor) -> Tensor:
+        """Features (B, C, H', W') averaged under maps (B, N, H, W): (B, N, C), in their dtype."""
+        weights = attention.flatten(2)
+        if self.resampling is not None:
+            weights = weights @ self.resampling
+        return torch.bmm(weights.to(features.dtype), features.flatten(2).mT)
+
+    def channel_weights(self, seen: Tensor) -> Tensor:
         """D (B, N, C) = f(F): the channel weights of every part in every image."""
-        weights: Tensor = self.grouping(pooled(features) * self.feature_scale.number)
+        weights: Tensor = self.grouping(pooled(seen) * self.map_scale.number)
         return weights
 
 

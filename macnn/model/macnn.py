@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from macnn import defaults
 from macnn.errors import UsageError
+from macnn.model.backbones import Features, both
 from macnn.model.classifiers import PartClassifiers
 from macnn.model.locator import BackboneModel, PartModel, pooled
 
@@ -88,7 +89,7 @@ class MACNN(PartModel):
         )
         self.classes, self.map_gradient = classes, map_gradient
         self.classifiers = PartClassifiers(
-            parts, self.map_shape[0], classes, normalised=part_features == "normalised"
+            parts, self.feature_shape[0], classes, normalised=part_features == "normalised"
         )
 
     @property
@@ -100,12 +101,11 @@ class MACNN(PartModel):
         """Classify images by each of their parts."""
         return self.classify(self.backbone(images))
 
-    def classify(self, features: Tensor) -> Output:
-        """Classify features (B, C, H, W)."""
+    def classify(self, features: Features) -> Output:
+        """Classify features (B, C, H, W), or a pair of them."""
         attention, parts = self.attend(features)
         if not self.map_gradient and torch.is_grad_enabled():
-            fixed = attention.detach().flatten(2).to(features.dtype)
-            parts = torch.bmm(fixed, features.flatten(2).mT)
+            parts = self.average(both(features)[1], attention.detach())
         logits: Tensor = self.classifiers(parts.float() * self.feature_scale.number)
         return Output(logits.sum(dim=1), logits, attention)
 
@@ -123,11 +123,11 @@ class PooledClassifier(BackboneModel):
         check_classes(classes)
         super().__init__(backbone, image_size)
         self.classes = classes
-        self.classifiers = PartClassifiers(1, self.map_shape[0], classes, normalised=True)
+        self.classifiers = PartClassifiers(1, self.feature_shape[0], classes, normalised=True)
 
     def forward(self, images: Tensor) -> PooledOutput:
         """Classify images."""
-        features = pooled(self.backbone(images)).unsqueeze(1)
+        features = pooled(both(self.backbone(images))[1]).unsqueeze(1)
         return PooledOutput(self.classifiers(features * self.feature_scale.number).sum(dim=1))
 
 

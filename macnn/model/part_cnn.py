@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from macnn.errors import UsageError
 from macnn.model.alignment import part_centres
+from macnn.model.backbones import Features, both
 from macnn.model.classifiers import PartClassifiers
 from macnn.model.crops import crop, squares, strong_box
 from macnn.model.locator import pooled
@@ -77,7 +78,7 @@ class PartCNN(nn.Module):
         count = 1 if shared else self.stream_count
         copies = nn.ModuleList(deepcopy(locator.backbone) for _ in range(count))
         self.streams = copies.requires_grad_(True)  # the locator's own is not trained
-        channels = locator.map_shape[0]
+        channels = locator.feature_shape[0]
         self.classifiers = StreamClassifiers(self.stream_count, channels, locator.classes)
         self.shrink = image_size // locator.image_size
         self.grid = locator.grid.scaled(self.shrink)
@@ -109,10 +110,10 @@ class PartCNN(nn.Module):
         alone, joint = self.classifiers(self._pooled(crops))
         return PartCNNOutput(joint, alone, located.logits, located.attention)
 
-    def boxes(self, features: Tensor, attention: Tensor) -> Tensor:
+    def boxes(self, features: Features, attention: Tensor) -> Tensor:
         """What the streams see, (B, streams, 4) in pixels: the photograph, object and parts."""
         size = self.image_size
-        corners = self.grid.to_pixels(strong_box(features, self.object_threshold))
+        corners = self.grid.to_pixels(strong_box(both(features)[0], self.object_threshold))
         parts = self.grid.to_pixels(part_centres(attention))
         middle = torch.full_like(parts[:, :1], size / 2)
         centres = torch.cat((middle, corners.mean(dim=1, keepdim=True), parts), dim=1)
@@ -130,9 +131,9 @@ class PartCNN(nn.Module):
     def _pooled(self, crops: Tensor) -> Tensor:
         """Globally pooled features of every stream (B, streams, C), from crops."""
         if self.shared:
-            together = pooled(self.streams[0](crops.flatten(0, 1)))
+            together = pooled(both(self.streams[0](crops.flatten(0, 1)))[1])
             return together.view(*crops.shape[:2], -1)
-        each = [pooled(stream(crops[:, i])) for i, stream in enumerate(self.streams)]
+        each = [pooled(both(stream(crops[:, i]))[1]) for i, stream in enumerate(self.streams)]
         return torch.stack(each, dim=1)
 
 

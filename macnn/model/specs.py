@@ -19,6 +19,8 @@ from macnn.model.part_cnn import PartCNN
 
 Name = Annotated[str, Field(min_length=1, max_length=bounds.NAME)]
 ImageSize = Annotated[int, Field(ge=bounds.IMAGE_SIZES[0], le=bounds.IMAGE_SIZES[1])]
+Channel = Annotated[float, Field(gt=0, le=1)]
+Colour = tuple[Channel, Channel, Channel]
 Classes = Annotated[int, Field(ge=1, le=bounds.CLASSES)]
 
 Model = PartLocator | MACNN | PooledClassifier | PartCNN
@@ -27,12 +29,16 @@ Model = PartLocator | MACNN | PooledClassifier | PartCNN
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """What every model has: a backbone by name, cut at a tap, and the side of its images."""
+    """What every model has: a backbone, fields as of `BackboneSpec`, and the side of its images."""
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     backbone: Name
     tap: Name | None
+    map_tap: Name | None
+    split_signs: bool
+    mean: Colour
+    std: Colour
     image_size: ImageSize
 
 
@@ -118,8 +124,8 @@ def build(spec: Spec) -> Model:
 
 def build_on(backbone: nn.Module, spec: ModelSpec, kind: type[Built]) -> Built:
     """The model of a spec, which is of this kind, on a backbone; all else random."""
-    arguments = asdict(spec)
-    del arguments["backbone"], arguments["tap"]
+    of_backbone = {field.name for field in fields(BackboneSpec)} | {"backbone"}
+    arguments = {name: value for name, value in asdict(spec).items() if name not in of_backbone}
     return kind(backbone, **arguments)
 
 
@@ -134,4 +140,6 @@ def build_part_cnn(spec: PartCNNSpec, locator: MACNN) -> PartCNN:
 
 def random_backbone(spec: ModelSpec) -> Backbone:
     """The backbone of a spec, with random weights."""
-    return Backbone(BackboneSpec(spec.backbone, spec.tap))
+    return Backbone(
+        BackboneSpec(spec.backbone, spec.tap, spec.map_tap, spec.split_signs, spec.mean, spec.std)
+    )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.5, 0.5, 0.5)
 CHANNELS = 128
+IMAGE_SIZE = 112
 
 
 class TinyNet(nn.Module):

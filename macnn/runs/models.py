@@ -40,20 +40,23 @@ def new_locator(settings: Settings) -> tuple[LocatorSpec, PartLocator]:
         UsageError: an unknown backbone, no weights for it, or no map at this image size.
         CheckpointError: weights that cannot be read or are of another network.
     """
-    spec = _spec(LocatorSpec, settings)
-    return spec, build_on(_backbone(settings), spec, PartLocator)
+    backbone = _backbone(settings)
+    spec = _spec(LocatorSpec, settings, backbone)
+    return spec, build_on(backbone, spec, PartLocator)
 
 
 def new_macnn(settings: Settings, classes: int) -> tuple[MACNNSpec, MACNN]:
     """As `new_locator`, MA-CNN with untrained classifiers."""
-    spec = _spec(MACNNSpec, settings, classes=classes)
-    return spec, build_on(_backbone(settings), spec, MACNN)
+    backbone = _backbone(settings)
+    spec = _spec(MACNNSpec, settings, backbone, classes=classes)
+    return spec, build_on(backbone, spec, MACNN)
 
 
 def new_pooled(settings: Settings, classes: int) -> tuple[PooledSpec, PooledClassifier]:
     """As `new_locator`, the baseline."""
-    spec = _spec(PooledSpec, settings, classes=classes)
-    return spec, build_on(_backbone(settings), spec, PooledClassifier)
+    backbone = _backbone(settings)
+    spec = _spec(PooledSpec, settings, backbone, classes=classes)
+    return spec, build_on(backbone, spec, PooledClassifier)
 
 
 def load_model(checkpoint: Checkpoint) -> Model:
@@ -101,10 +104,10 @@ def continue_macnn(
         CheckpointError: its tensors do not fit its description.
     """
     start = _start(checkpoint, settings, "model.hidden", "model.parts")
-    spec = _spec(MACNNSpec, settings, classes=classes)
+    spec = _spec(MACNNSpec, settings, start.backbone, classes=classes)
     model = build_on(start.backbone, spec, MACNN)
     model.grouping = start.grouping
-    model.feature_scale = start.feature_scale
+    model.feature_scale, model.map_scale = start.feature_scale, start.map_scale
     gain = settings.model.gain
     scale = start.response_scale.number * gain / checkpoint.settings.model.gain
     if not 0 < scale <= bounds.SCALE:
@@ -123,7 +126,7 @@ def continue_pooled(
         CheckpointError: its tensors do not fit its description.
     """
     start = _start(checkpoint, settings)
-    spec = _spec(PooledSpec, settings, classes=classes)
+    spec = _spec(PooledSpec, settings, start.backbone, classes=classes)
     model = build_on(start.backbone, spec, PooledClassifier)
     model.feature_scale = start.feature_scale
     return spec, model
@@ -151,7 +154,7 @@ def new_part_cnn(checkpoint: Checkpoint, settings: Settings) -> tuple[PartCNNSpe
         "object_threshold": chosen.object_threshold,
         "shared": chosen.share_streams,
     }
-    spec = _spec(PartCNNSpec, settings, **asdict(checkpoint.network) | own)
+    spec = _spec(PartCNNSpec, settings, locator.backbone, **asdict(checkpoint.network) | own)
     return spec, build_part_cnn(spec, locator)
 
 
@@ -170,12 +173,14 @@ def fill(model: M, checkpoint: Checkpoint) -> M:
 def _start(checkpoint: Checkpoint, settings: Settings, *paths: str) -> PartLocator:
     """Found parts to train from, checked to be of the settings; `paths` are of the parts alone."""
     start, described = load(checkpoint, PartLocator), asdict(checkpoint.network)
-    wanted = asdict(_spec(LocatorSpec, settings, parts=settings.model.parts or start.parts))
-    for path in ("model.backbone", "model.tap", "data.image_size", *paths):
-        name = path.split(".")[1]
-        if wanted[name] != described[name]:
+    taps = ("model.tap", "model.map_tap", "model.split_signs")
+    for path in ("model.backbone", *taps, "data.image_size", *paths):
+        section, name = path.split(".")
+        wanted = getattr(getattr(settings, section), name)
+        # What was not given is as it was found; so is the baseline's number of parts.
+        if wanted not in (None, described[name]):
             raise UsageError(
-                f"`{path}` {shown(wanted[name])}: {shown(checkpoint.folder)} has "
+                f"`{path}` {shown(wanted)}: {shown(checkpoint.folder)} has "
                 f"{shown(described[name])}",
                 hint="leave it out, or find the parts again with it",
             )
@@ -184,7 +189,13 @@ def _start(checkpoint: Checkpoint, settings: Settings, *paths: str) -> PartLocat
 
 def _backbone(settings: Settings) -> Backbone:
     model = settings.model
-    return create_backbone(model.backbone, weights=model.weights, tap=model.tap)
+    return create_backbone(
+        model.backbone,
+        weights=model.weights,
+        tap=model.tap,
+        map_tap=model.map_tap,
+        split_signs=model.split_signs,
+    )
 
 
 def _check_fit(
@@ -202,13 +213,16 @@ def _check_fit(
         )
 
 
-def _spec(kind: type[S], settings: Settings, **more: Any) -> S:
-    """The spec that the settings describe, with what they do not say.
+def _spec(kind: type[S], settings: Settings, backbone: nn.Module, /, **more: Any) -> S:
+    """The spec of a model on this `Backbone`, as the settings describe it, with what they do not.
 
     Raises:
         UsageError: it is out of bounds.
     """
-    known = {"image_size": settings.data.image_size} | more
+    assert isinstance(backbone, Backbone)
+    of_backbone = asdict(backbone.spec)
+    of_backbone["backbone"] = of_backbone.pop("name")
+    known = {"image_size": settings.data.image_size} | of_backbone | more
     names = [field.name for field in fields(kind)]
     named = {n: known[n] if n in known else getattr(settings.model, n) for n in names}
     try:

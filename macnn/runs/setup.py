@@ -2,7 +2,7 @@
 
 import os
 import random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from macnn.data.transforms import Augment, geometry
 from macnn.errors import DataError, UsageError
 from macnn.events import Listener, silent
 from macnn.model import Backbone
+from macnn.model.backbones import input_config
 from macnn.text import shown
 from macnn_kernels import backend
 
@@ -62,6 +63,23 @@ def prepare(settings: Settings) -> torch.device:
     except ValueError as error:
         raise UsageError(str(error)) from None
     return device
+
+
+def completed(settings: Settings) -> Settings:
+    """Settings with the size and interpolation of images that the backbone was trained on.
+
+    What was given stays.
+
+    Raises:
+        UsageError: an unknown backbone.
+    """
+    config, data = input_config(settings.model.backbone), settings.data
+    own: dict[str, Any] = {}
+    if "image_size" not in data.model_fields_set:
+        own["image_size"] = config.image_size
+    if data.interpolation is None:
+        own["interpolation"] = config.interpolation
+    return settings.model_copy(update={"data": data.model_copy(update=own)})
 
 
 def to_device(model: M, settings: Settings, device: torch.device) -> M:
@@ -125,7 +143,7 @@ def open_loader(
     `stream` tells apart loaders that should not draw the same order or augmentation.
     """
     data = settings.data
-    view = geometry(data.image_size, data.resize_mode, augment)
+    view = geometry(data.image_size, data.resize_mode, augment, data.interpolation or "bilinear")
     return Loader(
         ImageDataset(images, view, settings.run.seed * 8 + stream, _cache(settings, images)),
         data.batch_size,

@@ -196,11 +196,14 @@ class _Maps(nn.Module):
 
 @contextmanager
 def _only(model: nn.Module, *trained: nn.Module) -> Iterator[None]:
-    """Fix everything but these modules while inside."""
+    """Fix everything but these modules while inside; what is never trained stays so."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.requires_grad_(False)
-    for module in trained:
-        module.requires_grad_(True)
+    inside = {parameter for module in trained for parameter in module.parameters()}
+    for parameter in trainable:
+        parameter.requires_grad_(parameter in inside)
     try:
         yield
     finally:
-        model.requires_grad_(True)
+        for parameter in trainable:
+            parameter.requires_grad_(True)

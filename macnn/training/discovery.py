@@ -21,6 +21,7 @@ from macnn.data.loaders import Batch
 from macnn.errors import NonFiniteError, UsageError
 from macnn.events import Listener, Progress
 from macnn.model import PartModel
+from macnn.model.backbones import Features, both
 from macnn.reading import Document
 from macnn.training.clusters import ChannelGroups, group_channels
 from macnn.training.saved import LARGEST, check_tensors, rows, shaped, typed
@@ -62,7 +63,8 @@ class ChannelStatistics:
 
     gram: Tensor  # (C, C) int64
     dead: Tensor  # (C,) int64, images in which the channel is dead
-    square: Tensor  # () float64, sum of squared features over positions, channels and images
+    square: Tensor  # (2,) float64, of what maps are computed from and of the features: sum over
+    # positions, channels and images of their squares
     pooled: Tensor  # (n, C) of the first images
     samples: Tensor  # (n,) int64, which images they are
     images: int = 0  # over all processes
@@ -88,26 +90,28 @@ class ChannelStatistics:
         return cls(
             gram=torch.zeros(channels, channels, dtype=torch.int64, device=device),
             dead=torch.zeros(channels, dtype=torch.int64, device=device),
-            square=torch.zeros((), dtype=torch.float64, device=device),
+            square=torch.zeros(2, dtype=torch.float64, device=device),
             pooled=torch.zeros(0, channels),
             samples=torch.zeros(0, dtype=torch.int64),
         )
 
     @torch.no_grad()
-    def update(self, features: Tensor, samples: Tensor, total: int) -> None:
-        """Take in the features (B, C, H, W) of a batch.
+    def update(self, features: Features, samples: Tensor, total: int) -> None:
+        """Take in the features (B, C, H, W) of a batch, or a pair of them.
 
         Args:
             features: of this process's images.
             samples: (B,) int64, which images they are.
             total: images of the batch over all processes.
         """
-        peaks = channel_peaks(features)
+        seen, described = both(features)
+        peaks = channel_peaks(seen)
         peak_gram(peaks, out=self.gram)
         self.dead += (peaks.value <= 0).sum(dim=0)
-        self.square += features.float().square().sum(dtype=torch.float64)
+        squares = [x.float().square().sum(dtype=torch.float64) for x in (seen, described)]
+        self.square += torch.stack(squares)
         if self.images < FIT_IMAGES:
-            means = features.mean(dim=(2, 3), dtype=torch.float32).cpu()
+            means = seen.mean(dim=(2, 3), dtype=torch.float32).cpu()
             self.pooled = torch.cat((self.pooled, means))
             self.samples = torch.cat((self.samples, samples))
         self.images += total
@@ -140,7 +144,7 @@ class ChannelStatistics:
         if len(squares) == distributed.world_size():
             self.square.copy_(squares[distributed.rank()])
         elif first:
-            self.square.copy_(squares.sum())
+            self.square.copy_(squares.sum(dim=0))
         if first:
             self.gram.copy_(tensors["gram"])
             self.dead.copy_(tensors["dead"])
@@ -156,7 +160,7 @@ class ChannelStatistics:
         expected = {
             "gram": self.gram,
             "dead": self.dead,
-            "squares": shaped(rows(tensors, "squares"), dtype=torch.float64),
+            "squares": shaped(rows(tensors, "squares"), 2, dtype=torch.float64),
             "pooled": shaped(kept, len(self.dead)),
             "samples": shaped(kept, dtype=torch.int64),
         }
@@ -210,17 +214,24 @@ def form_parts(
     groups = group_channels(
         state["gram"], dead_share, model.parts, restarts=restarts, keep=keep, seed=seed
     )
-    channels, height, width = model.map_shape
-    mean_square = state["squares"].sum() / (statistics.images * channels * height * width)
-    feature_scale = 1 / mean_square.sqrt().clamp_min(1e-12).item()
+    squares = state["squares"].sum(dim=0).tolist()
+    map_scale, feature_scale = (
+        1 / max(math.sqrt(square / (statistics.images * math.prod(shape))), 1e-12)
+        for square, shape in zip(squares, (model.map_shape, model.feature_shape), strict=True)
+    )
 
     indicators = F.one_hot(groups.labels + 1, model.parts + 1)[:, 1:].T.float()  # (N, C)
     # In the order of the data set, whichever process read them.
     pooled = state["pooled"][state["samples"].argsort()].to(indicators.device)
-    if not (pooled.abs() * feature_scale <= LARGEST_FEATURE).all() or not feature_scale > 0:
+    if (
+        not (pooled.abs() * map_scale <= LARGEST_FEATURE).all()
+        or not map_scale > 0
+        or not feature_scale > 0
+    ):
         raise _not_finite()
+    model.map_scale.set(map_scale)
     model.feature_scale.set(feature_scale)
-    inputs = pooled * model.feature_scale.number
+    inputs = pooled * model.map_scale.number
     _fit(model.grouping, inputs, indicators, fit_steps, fit_lr, seed, listen)
     with torch.no_grad():
         weights = model.grouping(inputs)
@@ -271,7 +282,7 @@ def _response_std(model: PartModel, batches: Iterable[Batch]) -> float:
     device = next(model.parameters()).device
     summed, images = torch.zeros((), dtype=torch.float64, device=device), 0
     for batch in batches:
-        features = model.backbone(batch.to(device).images).float()
+        features = both(model.backbone(batch.to(device).images))[0].float()
         response = torch.einsum("bnc,bchw->bnhw", model.channel_weights(features), features)
         summed += response.flatten(2).std(dim=2).mean(dim=1).sum(dtype=torch.float64)
         images += batch.total

@@ -9,7 +9,15 @@ from macnn.model import MACNN, PartCNN, PartLocator, PooledClassifier
 from macnn.model.specs import LocatorSpec, MACNNSpec, PartCNNSpec, PooledSpec, Spec, build
 from macnn.reading import parse_json
 
-SEEN = {"backbone": "tiny", "tap": None, "image_size": 64}
+SEEN = {
+    "backbone": "tiny",
+    "tap": None,
+    "map_tap": None,
+    "split_signs": False,
+    "mean": (0.5, 0.5, 0.5),
+    "std": (0.5, 0.5, 0.5),
+    "image_size": 64,
+}
 FOUND = SEEN | {"parts": 2, "hidden": 8, "activation": "sigmoid", "power": 8.0}
 CLASSIFIED = FOUND | {"classes": 5, "part_features": "plain", "map_gradient": False}
 PART_CNN = PartCNNSpec(

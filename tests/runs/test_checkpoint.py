@@ -14,6 +14,10 @@ from macnn.runs.folder import RunFolder
 NETWORK = LocatorSpec(
     backbone="tiny",
     tap=None,
+    map_tap=None,
+    split_signs=False,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
     image_size=64,
     parts=2,
     hidden=None,
@@ -107,7 +111,7 @@ def rewritten(folder, **changes):
     return folder
 
 
-@pytest.mark.parametrize("number", [3, 5])
+@pytest.mark.parametrize("number", [4, 6])
 def test_a_checkpoint_of_another_version_is_refused_as_that(write, number):
     with pytest.raises(CheckpointError, match="not a checkpoint of this version"):
         read_checkpoint(rewritten(write(), format=number))
@@ -120,7 +124,16 @@ def test_a_kind_with_the_network_of_another_kind_is_refused(write, kind):
 
 
 def test_as_many_classes_as_names_are_expected(write):
-    network = {"backbone": "tiny", "tap": None, "image_size": 64, "classes": 3}
+    network = {
+        "backbone": "tiny",
+        "tap": None,
+        "map_tap": None,
+        "split_signs": False,
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+        "image_size": 64,
+        "classes": 3,
+    }
     with pytest.raises(CheckpointError, match="2 class names for 3 classes"):
         read_checkpoint(rewritten(write(), kind="baseline", network=network))
 

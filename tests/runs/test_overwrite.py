@@ -14,7 +14,16 @@ from macnn.runs.checkpoint import Progress, read_checkpoint, write_checkpoint
 from macnn.runs.contents import own_files
 from macnn.runs.folder import RunFolder, check_output
 
-SPEC = PooledSpec(backbone="tiny", tap=None, image_size=64, classes=2)
+SPEC = PooledSpec(
+    backbone="tiny",
+    tap=None,
+    map_tap=None,
+    split_signs=False,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+    image_size=64,
+    classes=2,
+)
 FOREIGN = (".gitkeep", ".ssh/id", "notes.txt", "report/thoughts.md", "checkpoints/README")
 
 

@@ -19,8 +19,8 @@ class Moving(nn.Module):
     def __init__(self, images, channels=12, side=9):
         super().__init__()
         self.parts = 3
-        self.feature_scale, self.response_scale = Scale(), Scale()
-        self.map_shape = (channels + 1, side, side)
+        self.map_scale, self.feature_scale, self.response_scale = Scale(), Scale(), Scale()
+        self.map_shape = self.feature_shape = (channels + 1, side, side)
         self.grouping = ChannelGrouping(3, channels + 1, 8)
         draw = torch.Generator().manual_seed(0)
         spots = torch.randint(side * side, (images, 3), generator=draw)
@@ -34,7 +34,7 @@ class Moving(nn.Module):
         return self.maps[indices]
 
     def channel_weights(self, features):
-        return self.grouping(features.mean(dim=(2, 3)) * self.feature_scale.number)
+        return self.grouping(features.mean(dim=(2, 3)) * self.map_scale.number)
 
 
 class Indices:

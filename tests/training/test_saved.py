@@ -207,7 +207,7 @@ def statistics(images):
         "dead": torch.zeros(channels, dtype=torch.int64),
         "pooled": torch.ones(images, channels),
         "samples": torch.arange(images),
-        "squares": torch.ones(1, dtype=torch.float64),
+        "squares": torch.ones(1, 2, dtype=torch.float64),
     }
     return begun, tensors, {"images": images, "batches": images // 2}
 

@@ -15,6 +15,7 @@ from macnn.commands.bench import eager
 from macnn.config.training import TrainSettings
 from macnn.data.loaders import Batch
 from macnn.model import MACNN
+from macnn.model.backbones import Features, both
 from macnn.training.losses import GroupingLoss, part_classification_loss
 from macnn.training.optimisers import feature_optimiser, grouping_optimiser
 from macnn.training.train_step import TrainStep
@@ -32,8 +33,8 @@ class Implementation:
     classification_loss: L_cls of these logits and labels. take: one step of an optimiser.
     """
 
-    count: Callable[[Tensor, Tensor], None]
-    classify: Callable[[Tensor], tuple[Tensor | list[Tensor], Tensor]]
+    count: Callable[[Features, Tensor], None]
+    classify: Callable[[Features], tuple[Tensor | list[Tensor], Tensor]]
     grouping_loss: Callable[[Tensor], Tensor]
     classification_loss: Callable[[Tensor | list[Tensor], Tensor], Tensor]
     take: Callable[[Optimizer, Batch, Loss], None]
@@ -44,7 +45,7 @@ class Implementation:
 def ours(model: MACNN, settings: TrainSettings, train_step: TrainStep) -> Implementation:
     """As macnn trains."""
 
-    def classify(features: Tensor) -> tuple[Tensor, Tensor]:
+    def classify(features: Features) -> tuple[Tensor, Tensor]:
         output = model.classify(features)
         return output.part_logits, output.attention
 
@@ -55,8 +56,8 @@ def ours(model: MACNN, settings: TrainSettings, train_step: TrainStep) -> Implem
     def take(optimiser: Optimizer, batch: Batch, loss: Loss) -> None:
         step_with(train_step, model, optimiser, batch, loss)
 
-    def count(features: Tensor, gram: Tensor) -> None:
-        peak_gram(channel_peaks(features), out=gram)
+    def count(features: Features, gram: Tensor) -> None:
+        peak_gram(channel_peaks(both(features)[0]), out=gram)
 
     return Implementation(
         count,
@@ -85,22 +86,24 @@ def usual(model: MACNN, settings: TrainSettings) -> Implementation:
     grouping, classifiers, parts = model.grouping, model.classifiers, model.parts
     feature_scale = model.feature_scale.number
 
-    def count(features: Tensor, gram: Tensor) -> None:
-        x, y, _ = eager.channel_peaks(features.float())
+    def count(features: Features, gram: Tensor) -> None:
+        x, y, _ = eager.channel_peaks(both(features)[0].float())
         gram.add_(eager.peak_gram(x, y))
 
-    def classify(features: Tensor) -> tuple[list[Tensor], Tensor]:
-        features = features.float()
-        pooled = features.mean((2, 3)) * feature_scale
+    def classify(features: Features) -> tuple[list[Tensor], Tensor]:
+        seen, described = (each.float() for each in both(features))
+        pooled = seen.mean((2, 3)) * model.map_scale.number
         layers = (getattr(grouping, name) for name in ("w1", "b1", "w2", "b2"))
         weights = eager.channel_grouping(pooled, *layers)
         maps, found = eager.part_attention(
-            features, weights, scale=model.response_scale.number, power=model.power
+            seen, weights, scale=model.response_scale.number, power=model.power
         )
-        if not model.map_gradient and torch.is_grad_enabled():
-            fixed = maps.detach()
+        fixed = maps if model.map_gradient or not torch.is_grad_enabled() else maps.detach()
+        if isinstance(features, tuple):
+            found = model.average(described, fixed)
+        elif fixed is not maps:
             found = torch.stack(
-                [(features * fixed[:, n, None]).sum((2, 3)) for n in range(parts)], 1
+                [(described * fixed[:, n, None]).sum((2, 3)) for n in range(parts)], 1
             )
         logits = [
             found[:, n] * feature_scale @ classifiers.weight[n].T + classifiers.bias[n]
