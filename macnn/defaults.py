@@ -1,10 +1,11 @@
 """Defaults that settings, modules and losses share, each with who says so. It imports nothing."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Activation = Literal["sigmoid", "softplus_tanh"]
 PartFeatures = Literal["normalised", "plain"]
 DistanceUnit = Literal["map", "cell"]
+BatchNorm = Literal["train", "eval"]
 Schedule = Literal["cosine", "step", "constant"]
 
 # The network
@@ -34,14 +35,31 @@ ROUNDS = 24  # ours
 EPOCHS = 2  # ours
 GROUPING_STEPS = 10  # ours
 TOLERANCE = 0.0  # ours
-LR = 0.01  # a third party's
-BACKBONE_LR_SCALE = 0.05  # ours; released network: 0.1
 GROUPING_LR = 1e-5  # ours
 WARMUP = 0.25  # ours
 SCHEDULE: Schedule = "cosine"  # ours
 MOMENTUM = 0.9  # a third party's
-WEIGHT_DECAY = 5e-4  # a third party's
+LABEL_SMOOTHING = 0.0  # ours
 CLIP_GRAD_NORM = 40.0  # ours
+
+
+class Rates(NamedTuple):
+    """What an optimizer steps with unless told otherwise.
+
+    lr: of the classifiers. backbone_lr_scale: that of the backbone over it. weight_decay.
+    """
+
+    lr: float
+    backbone_lr_scale: float
+    weight_decay: float
+
+
+OPTIMIZER = "sgd"
+RATES = {
+    "sgd": Rates(0.01, 0.05, 5e-4),  # a third party's; ours; a third party's
+    "adamw": Rates(3e-3, 0.1, 0.01),  # ours, after what is usual; PyTorch's
+}
+SMALL_BATCH = 32  # images in a process below which batch norms keep their statistics
 
 # Part crops
 PART_SHARE = 96 / 448  # paper; released network: 128/448

@@ -9,6 +9,7 @@ test images are seen once, at the end. NETWORK is `timm/NAME` or one of torchvis
 
 import argparse
 import json
+import logging
 import math
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from torchvision import models
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
+log = logging.getLogger("macnn.fine_tuning")
 LR, HEAD, SMOOTHING, BATCH = 3e-4, 10.0, 0.1, 16
 
 
@@ -114,18 +116,19 @@ def main() -> None:
             optimiser.step()
             schedule.step()
             total += loss.item()
-        print(f"epoch {epoch + 1}: loss {total / len(loader):.3f}", flush=True)
+        log.info("epoch %d: loss %.3f", epoch + 1, total / len(loader))
 
     model.eval()
     with torch.no_grad():
         answers = [(model(images), labels) for images, labels in DataLoader(testing, BATCH)]
     logits, labels = (torch.cat(each) for each in zip(*answers, strict=True))
     right = logits.argmax(dim=1) == labels
-    print(f"test accuracy {right.double().mean():.4f} of {len(right)}")
+    log.info("test accuracy %.4f of %d", right.double().mean(), len(right))
     settings = {name: str(value) for name, value in vars(given).items() if name != "output"}
     content = {**settings, "accuracy": right.double().mean().item(), "right": right.int().tolist()}
     given.output.write_text(json.dumps(content) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     main()

@@ -6,7 +6,7 @@ from macnn.commands.training_loop import open_output, train_in_run
 from macnn.config import Settings
 from macnn.data.samples import ImageSet
 from macnn.errors import UsageError
-from macnn.events import Listener
+from macnn.events import Listener, track
 from macnn.model import MACNN, PooledClassifier
 from macnn.model.specs import Spec
 from macnn.runs.checkpoint import Checkpoint
@@ -17,6 +17,7 @@ from macnn.runs.summaries import AlternationSummary, finished_summary
 from macnn.training.alternation import Alternation
 from macnn.training.epochs import PooledTraining
 from macnn.training.grouping_batches import GroupingBatches
+from macnn.training.probe import linear_probe
 from macnn.training.trainer import Trainer
 
 
@@ -55,7 +56,9 @@ def run(
         device = prepare(settings)
         images = open_images(settings, listen)
         spec, model = _model(settings, init, resume, images)
-        trainer = _trainer(to_device(model, settings, device), images, settings, listen)
+        to_device(model, settings, device)
+        probed = _probe(model, images, settings, listen) if resume is None else {}
+        trainer = _trainer(model, images, settings, listen)
         return train_in_run(
             trainer,
             "macnn" if settings.model.parts else "baseline",
@@ -66,7 +69,34 @@ def run(
             overwrite=overwrite,
             resume=resume,
             listen=listen,
+            probed=probed,
         )
+
+
+def _probe(
+    model: MACNN | PooledClassifier, images: ImageSet, settings: Settings, listen: Listener
+) -> dict[str, float]:
+    """Fit the classifiers to what the model sees before it is trained.
+
+    Returns:
+        The validation accuracy of that, and of a pooled classifier fitted beside it.
+    """
+    if not settings.train.probe:
+        return {}
+    names, models = ["accuracy"], [model]
+    if isinstance(model, MACNN):
+        names.append("pooled_accuracy")
+        models.append(
+            PooledClassifier(model.backbone, model.classes, image_size=model.image_size).to(
+                next(model.parameters()).device
+            )
+        )
+    training = open_loader(settings, images.split("train"))
+    batches = track(training.epoch(), "Fitting classifiers", len(training), listen)
+    held_out = images.split("validation")
+    validation = open_loader(settings, held_out).epoch() if held_out.samples else None
+    found = linear_probe(models, batches, validation)
+    return {name: value for name, value in zip(names, found, strict=True) if value is not None}
 
 
 def _model(

@@ -10,7 +10,7 @@ from macnn.model import PartCNN
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.models import load, new_part_cnn
 from macnn.runs.session import session
-from macnn.runs.setup import check_classes, open_images, open_loader, prepare, to_device
+from macnn.runs.setup import check_classes, completed, open_images, open_loader, prepare, to_device
 from macnn.runs.summaries import TrainingSummary, finished_summary
 from macnn.training.epochs import StreamTraining
 
@@ -36,6 +36,7 @@ def run(
         MacnnError: bad settings, data or checkpoint (nothing has been written then), a loss that
             is not finite, a full disk or device, or a signal (the run has been saved then).
     """
+    settings = completed(settings)
     with session(settings):
         if resume is not None and (done := finished_summary(resume.run, TrainingSummary)):
             return done

@@ -1,5 +1,6 @@
 """The loop of every training that a run folder records: it saves, validates, logs and stops."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def train_in_run(
     overwrite: bool,
     resume: Checkpoint | None,
     listen: Listener,
+    probed: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Train to the end, from the beginning or a checkpoint; returns the summary.
 
@@ -71,6 +73,7 @@ def train_in_run(
         overwrite: replace the run that it holds.
         resume: its checkpoint to go on from.
         listen: hears of the progress.
+        probed: what linear probes reached before training, to record.
 
     Raises:
         MacnnError: a loss that is not finite, a full disk, or a signal (the run has been saved
@@ -103,6 +106,8 @@ def train_in_run(
             listen(metrics)
 
         listen(Notice("info", _announcement(settings, trainer)))
+        if probed:
+            log(Metrics("probe", 0, probed))
         try:
             for reached in trainer.steps():
                 match reached:
@@ -128,18 +133,38 @@ def train_in_run(
             path = checkpoint()
         except Stopped:
             raise stopped_error(checkpoint()) from None
-        validated = [row for row in folder.metrics() if row["phase"] == "validation"]
+        rows = folder.metrics()
+        accuracy = {row["phase"]: row["accuracy"] for row in rows if "accuracy" in row}
         summary = {
             **trainer.summary(),
-            "validation_accuracy": validated[-1]["accuracy"] if validated else None,
+            "validation_accuracy": accuracy.get("validation"),
             "best_validation_accuracy": saver.best,
+            "probe_accuracy": _floor(rows),
             "checkpoint": str(path),
         }
         if folder.writes:
             curves = learning_curves(folder.metrics())
             save(curves, folder.report / "curves.png", owner=folder.run_id)
         folder.finish(summary)
+        _warn_below_floor(summary, listen)
     return summary
+
+
+def _floor(rows: list[dict[str, Any]]) -> float | None:
+    """The better of the linear probes that were recorded."""
+    found = [row for row in rows if row["phase"] == "probe"]
+    return max((v for row in found for k, v in row.items() if "accuracy" in k), default=None)
+
+
+def _warn_below_floor(summary: dict[str, Any], listen: Listener) -> None:
+    reached, floor = summary["validation_accuracy"], summary["probe_accuracy"]
+    if None not in (reached, floor) and reached < floor:
+        text = (
+            f"training ended at {reached:.1%} of the validation images, below the {floor:.1%} of a "
+            "linear probe of the features it began with: lower `train.lr`, or keep "
+            "`train.batch_norm=eval`"
+        )
+        listen(Notice("warning", text))
 
 
 def _load(trainer: Trainer, resume: Checkpoint) -> None:

@@ -36,8 +36,8 @@ class ModelSettings(Section):
     )
     weights: str | None = setting(
         None,
-        "Backbone weights: a .safetensors or .pth file, pretrained (downloaded by its library), or "
-        "none.",
+        "Backbone weights: a .safetensors or .pth file, pretrained (downloaded by its library; "
+        "imagenet means the same), or none.",
         flag="--weights",
         source="ours; paper: imagenet",
     )

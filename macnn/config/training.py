@@ -2,6 +2,7 @@
 
 from macnn import bounds, defaults
 from macnn.config.section import Section, setting
+from macnn.defaults import RATES, Rates
 
 
 class PretrainSettings(Section):
@@ -68,20 +69,47 @@ class TrainSettings(Section):
         unit="share of the loss",
         ge=0,
     )
-    lr: float = setting(
-        defaults.LR,
-        "Learning rate of the classifiers (SGD).",
+    optimizer: str = setting(
+        defaults.OPTIMIZER,
+        "sgd, adamw, or timm/NAME for one of timm's.",
+        flag="--optimizer",
+        pattern=r"^(sgd|adamw|timm/\w+)$",
+    )
+    lr: float | None = setting(
+        None,
+        f"Learning rate of the classifiers; by default {RATES['sgd'].lr:g} for sgd, "
+        f"{RATES['adamw'].lr:g} for others.",
         flag="--lr",
-        source="third party",
+        source="third party, for sgd",
         gt=0,
     )
-    backbone_lr_scale: float = setting(
-        defaults.BACKBONE_LR_SCALE,
-        "Backbone learning rate over lr.",
+    backbone_lr_scale: float | None = setting(
+        None,
+        f"Backbone learning rate over lr; by default {RATES['sgd'].backbone_lr_scale:g} for sgd, "
+        f"{RATES['adamw'].backbone_lr_scale:g} for others.",
         flag="--backbone-lr-scale",
         unit="times lr",
         source="ours; released network: 0.1",
         ge=0,
+    )
+    batch_norm: defaults.BatchNorm | None = setting(
+        None,
+        "Batch norms while training: train on the statistics of each batch, or eval, which keeps "
+        "those of the weights. By default eval for pretrained backbones, if a process sees fewer "
+        f"than {defaults.SMALL_BATCH} images at a time.",
+        flag="--batch-norm",
+    )
+    label_smoothing: float = setting(
+        defaults.LABEL_SMOOTHING,
+        "Share of the label spread over all classes.",
+        unit="share",
+        ge=0,
+        lt=1,
+    )
+    probe: bool = setting(
+        True,
+        "Fit the classifiers to the features as they are, before anything is trained: a start, and "
+        "a floor that training should not end below.",
     )
     warmup: float = setting(
         defaults.WARMUP,
@@ -120,8 +148,12 @@ class TrainSettings(Section):
         gt=0,
     )
     momentum: float = setting(defaults.MOMENTUM, "SGD momentum.", source="third party", ge=0, lt=1)
-    weight_decay: float = setting(
-        defaults.WEIGHT_DECAY, "SGD weight decay.", source="third party", ge=0
+    weight_decay: float | None = setting(
+        None,
+        f"Weight decay; by default {RATES['sgd'].weight_decay:g} for sgd, "
+        f"{RATES['adamw'].weight_decay:g} for others.",
+        source="third party, for sgd",
+        ge=0,
     )
     distance_weight: float = setting(
         defaults.DISTANCE_WEIGHT, "Weight of Dis in L_cng.", source="paper", ge=0
@@ -148,6 +180,13 @@ class TrainSettings(Section):
         source="ours; paper: 0",
         ge=0,
     )
+
+    @property
+    def rates(self) -> Rates:
+        """Learning rates and weight decay, with the defaults of the optimizer filled in."""
+        usual = RATES.get(self.optimizer, RATES["adamw"])._asdict()
+        given = {name: getattr(self, name) for name in usual}
+        return Rates(**usual | {name: v for name, v in given.items() if v is not None})
 
 
 class PartCNNSettings(Section):

@@ -21,6 +21,10 @@ class PartClassifiers(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Classify every part by its own feature."""
-        if self.normalised:
-            features = nn.functional.rms_norm(features, features.shape[-1:])
-        return torch.einsum("bnc,nkc->bnk", features, self.weight) + self.bias
+        return torch.einsum("bnc,nkc->bnk", self.inputs(features), self.weight) + self.bias
+
+    def inputs(self, features: Tensor) -> Tensor:
+        """What is multiplied by the weights."""
+        return (
+            nn.functional.rms_norm(features, features.shape[-1:]) if self.normalised else features
+        )

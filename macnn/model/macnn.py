@@ -109,6 +109,11 @@ class MACNN(PartModel):
         logits: Tensor = self.classifiers(parts.float() * self.feature_scale.number)
         return Output(logits.sum(dim=1), logits, attention)
 
+    def classifier_inputs(self, features: Features) -> Tensor:
+        """What the weights of the classifiers are multiplied by: (B, N, C)."""
+        parts = self.attend(features).features
+        return self.classifiers.inputs(parts.float() * self.feature_scale.number)
+
 
 class PooledClassifier(BackboneModel):
     """The baseline: global average pooling, unit root mean square, one linear classifier.
@@ -127,8 +132,14 @@ class PooledClassifier(BackboneModel):
 
     def forward(self, images: Tensor) -> PooledOutput:
         """Classify images."""
-        features = pooled(both(self.backbone(images))[1]).unsqueeze(1)
-        return PooledOutput(self.classifiers(features * self.feature_scale.number).sum(dim=1))
+        return PooledOutput(self.classifiers(self._described(self.backbone(images))).sum(dim=1))
+
+    def classifier_inputs(self, features: Features) -> Tensor:
+        """What the weights of the classifier are multiplied by: (B, 1, C)."""
+        return self.classifiers.inputs(self._described(features))
+
+    def _described(self, features: Features) -> Tensor:
+        return pooled(both(features)[1]).unsqueeze(1) * self.feature_scale.number
 
 
 def check_classes(classes: int) -> None:

@@ -16,6 +16,7 @@ from macnn.data.samples import ImageSet
 from macnn.data.skip import skip_bad
 from macnn.data.splits import complete
 from macnn.data.transforms import Augment, geometry
+from macnn.defaults import SMALL_BATCH
 from macnn.errors import DataError, UsageError
 from macnn.events import Listener, silent
 from macnn.model import Backbone
@@ -66,7 +67,7 @@ def prepare(settings: Settings) -> torch.device:
 
 
 def completed(settings: Settings) -> Settings:
-    """Settings with the size and interpolation of images that the backbone was trained on.
+    """Settings with what follows from others: images as the backbone knows them, batch norms.
 
     What was given stays.
 
@@ -79,7 +80,12 @@ def completed(settings: Settings) -> Settings:
         own["image_size"] = config.image_size
     if data.interpolation is None:
         own["interpolation"] = config.interpolation
-    return settings.model_copy(update={"data": data.model_copy(update=own)})
+    train, each = settings.train, -(-data.batch_size // distributed.world_size())
+    keeps = settings.model.weights != "none" and each < SMALL_BATCH
+    norm = {"batch_norm": train.batch_norm or ("eval" if keeps else "train")}
+    return settings.model_copy(
+        update={"data": data.model_copy(update=own), "train": train.model_copy(update=norm)}
+    )
 
 
 def to_device(model: M, settings: Settings, device: torch.device) -> M:
@@ -158,4 +164,6 @@ def open_loader(
 
 def _cache(settings: Settings, images: ImageSet) -> Cache | None:
     data = settings.data
-    return open_cache(data.cache, images, data.image_size) if data.cache else None
+    if data.cache is None:
+        return None
+    return open_cache(data.cache, images, data.image_size, data.interpolation or "bilinear")

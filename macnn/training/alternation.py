@@ -18,6 +18,7 @@ from macnn.data.loaders import Batch, Loader, frame
 from macnn.evaluation.predict import predict
 from macnn.events import Listener, track
 from macnn.model import MACNN, Output, PartModel
+from macnn.model.modes import train_mode
 from macnn.training.losses import GroupingLoss, anchor_loss, part_classification_loss
 from macnn.training.optimisers import grouping_optimiser
 from macnn.training.saved import rows, shaped
@@ -105,7 +106,7 @@ class Alternation(Trainer):
                     "cng",
                 )
         else:
-            model.train()
+            train_mode(model, self.batch_norm)
             with _only(model, model.backbone, model.classifiers):
                 yield Phase(
                     name,
@@ -138,7 +139,9 @@ class Alternation(Trainer):
     def _convolution_loss(self, output: Output, batch: Batch) -> Tensor:
         """L_cls, and what keeps the maps apart and in place meanwhile."""
         attention, weight = output.attention, self.settings.conv_grouping_weight
-        loss = part_classification_loss(output.part_logits, batch.labels)
+        loss = part_classification_loss(
+            output.part_logits, batch.labels, label_smoothing=self.settings.label_smoothing
+        )
         right = output.logits.detach().argmax(dim=1) == batch.labels
         self.meters.add(len(batch.labels), attention, cls=loss, accuracy=right.float().mean())
         if weight > 0:

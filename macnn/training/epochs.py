@@ -10,6 +10,7 @@ from torch import Tensor
 from macnn import distributed
 from macnn.data.loaders import Batch
 from macnn.model import PartCNN, PartCNNOutput, PooledClassifier, PooledOutput
+from macnn.model.modes import train_mode
 from macnn.training.losses import part_classification_loss
 from macnn.training.trainer import Phase, Trainer
 
@@ -21,7 +22,7 @@ class EpochTraining(Trainer):
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[Phase]:
-        self.model.train()
+        train_mode(self.model, self.batch_norm)
         yield Phase(
             name,
             distributed.data_parallel(self.model),
@@ -48,7 +49,9 @@ class PooledTraining(EpochTraining):
         return {"cls", "accuracy"}
 
     def _loss(self, output: PooledOutput, batch: Batch) -> Tensor:
-        loss = part_classification_loss(output.classifier_logits, batch.labels)
+        loss = part_classification_loss(
+            output.classifier_logits, batch.labels, label_smoothing=self.settings.label_smoothing
+        )
         right = output.logits.detach().argmax(dim=1) == batch.labels
         self.meters.add(len(batch.labels), cls=loss, accuracy=right.float().mean())
         return loss
@@ -70,8 +73,11 @@ class StreamTraining(EpochTraining):
         The latter keeps every stream worth asking: a stream that only complements the others
         learns little once they are right.
         """
-        alone = part_classification_loss(output.stream_logits, batch.labels)
-        together = part_classification_loss(output.logits.unsqueeze(1), batch.labels)
+        smoothing = self.settings.label_smoothing
+        alone, together = (
+            part_classification_loss(logits, batch.labels, label_smoothing=smoothing)
+            for logits in (output.stream_logits, output.logits.unsqueeze(1))
+        )
         right = output.logits.detach().argmax(dim=1) == batch.labels
         self.meters.add(
             len(batch.labels), streams=alone, joint=together, accuracy=right.float().mean()

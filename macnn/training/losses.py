@@ -70,12 +70,15 @@ def anchor_loss(attention: Tensor, anchors: Tensor) -> Tensor:
     return (squared * inside).mean() / max(height, width) ** 2
 
 
-def part_classification_loss(part_logits: Tensor, labels: Tensor) -> Tensor:
+def part_classification_loss(
+    part_logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
     """L_cls: cross-entropy of every part, summed over parts, averaged over images.
 
     Args:
         part_logits: (B, N, K).
         labels: (B,) int64 in [0, K).
+        label_smoothing: share of every label that is spread over all classes.
 
     Raises:
         UsageError: a `ValueError`; shapes that do not match, or, where looking does not wait for a
@@ -90,4 +93,6 @@ def part_classification_loss(part_logits: Tensor, labels: Tensor) -> Tensor:
     if labels.device.type == "cpu" and not ((labels >= 0) & (labels < classes)).all():
         found = f"{int(labels.min())} to {int(labels.max())}"
         raise UsageError(f"`labels`: {found}, expected 0 to {classes - 1} for {classes} classes")
-    return F.cross_entropy(part_logits.flatten(0, 1), labels.repeat_interleave(parts)) * parts
+    each = labels.repeat_interleave(parts)
+    loss = F.cross_entropy(part_logits.flatten(0, 1), each, label_smoothing=label_smoothing)
+    return loss * parts

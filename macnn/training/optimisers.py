@@ -2,14 +2,19 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from difflib import get_close_matches
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from macnn import defaults
 from macnn.errors import UsageError
 from macnn.model import PartModel
+from macnn.text import shown
 
 
 def grouping_optimiser(model: PartModel, lr: float = defaults.GROUPING_LR) -> Adam:
@@ -19,50 +24,66 @@ def grouping_optimiser(model: PartModel, lr: float = defaults.GROUPING_LR) -> Ad
 
 def feature_optimiser(
     model: nn.Module,
-    lr: float = defaults.LR,
+    optimizer: str = defaults.OPTIMIZER,
+    rates: defaults.Rates | None = None,
     *,
-    backbone_lr_scale: float = defaults.BACKBONE_LR_SCALE,
     layer_lr_scales: str = "",
     momentum: float = defaults.MOMENTUM,
-    weight_decay: float = defaults.WEIGHT_DECAY,
-) -> SGD:
-    """SGD over the classifiers, and over everything else at a share of their learning rate.
+) -> Optimizer:
+    """An optimizer of the classifiers, and of everything else at a share of their learning rate.
 
     Grouping layers, fixed in this phase, and whatever is never trained are left out.
 
     Args:
         model: to train.
-        lr: of the classifiers.
-        backbone_lr_scale: learning rate of the backbone over `lr`.
+        optimizer: "sgd", "adamw", or "timm/NAME".
+        rates: learning rates and weight decay; by default those usual for the optimizer.
         layer_lr_scales: further factors as PREFIX=FACTOR,...; see `lr_scales`.
         momentum: of SGD.
-        weight_decay: of SGD.
 
     Raises:
-        UsageError: a factor that fits no parameter, or is none.
+        UsageError: a factor that fits no parameter, or is none; an unknown optimizer, or timm is
+            missing.
     """
+    lr, scale, weight_decay = rates or defaults.RATES.get(optimizer, defaults.RATES["adamw"])
     factors = lr_scales(layer_lr_scales, [name for name, _ in model.named_parameters()])
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if name.startswith("grouping.") or not parameter.requires_grad:
             continue
         backbone = not name.startswith("classifiers.")
-        factor = backbone_lr_scale if backbone else 1.0
+        factor = scale if backbone else 1.0
         for prefix, further in factors:
             if name.startswith(prefix):
                 factor *= further
                 break
         groups.setdefault((backbone, factor), []).append(parameter)
-    return SGD(
-        [
-            {"params": parameters, "base": lr * factor, "warms_up": backbone}
-            for (backbone, factor), parameters in groups.items()
-        ],
-        lr=lr,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        fused=True,
-    )
+    trained: list[dict[str, Any]] = [
+        {"params": parameters, "base": lr * factor, "warms_up": backbone}
+        for (backbone, factor), parameters in groups.items()
+    ]
+    if optimizer == "sgd":
+        return SGD(trained, lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+    if optimizer == "adamw":
+        return AdamW(trained, lr, weight_decay=weight_decay, fused=True)
+    return _of_timm(optimizer.removeprefix("timm/"), trained, lr, weight_decay)
+
+
+def _of_timm(name: str, trained: list[dict[str, Any]], lr: float, weight_decay: float) -> Optimizer:
+    if find_spec("timm") is None:
+        raise UsageError("timm: not installed", hint="pip install 'macnn[timm]'")
+    from timm.optim import create_optimizer_v2, list_optimizers  # type: ignore[attr-defined]
+
+    if name not in (known := list_optimizers()):
+        close = get_close_matches(name, known, n=1)
+        raise UsageError(
+            f"`train.optimizer` timm/{shown(name, 100)}: timm has no such optimizer",
+            hint=f"did you mean 'timm/{close[0]}'?"
+            if close
+            else "see timm.optim.list_optimizers()",
+        )
+    optimiser: Optimizer = create_optimizer_v2(trained, name, lr=lr, weight_decay=weight_decay)
+    return optimiser
 
 
 def lr_scales(text: str, names: Iterable[str]) -> list[tuple[str, float]]:
@@ -87,7 +108,9 @@ def lr_scales(text: str, names: Iterable[str]) -> list[tuple[str, float]]:
     return sorted(pairs, key=lambda pair: -len(pair[0]))
 
 
-def set_lr(optimiser: SGD, done: float, *, schedule: defaults.Schedule, warmup: float) -> None:
+def set_lr(
+    optimiser: Optimizer, done: float, *, schedule: defaults.Schedule, warmup: float
+) -> None:
     """Set the learning rates for when a share `done` in [0, 1] of all steps is behind.
 
     The backbone's rises over the share `warmup` of all steps, so that classifiers that know
@@ -109,20 +132,24 @@ def optimiser_state(optimiser: Optimizer) -> dict[str, Tensor]:
     Learning rates are none of it: they follow from the position.
     """
     state: dict[int, dict[str, Tensor]] = optimiser.state_dict()["state"]
-    return {f"{i}.{key}": value for i, values in state.items() for key, value in values.items()}
+    return {
+        f"{i}.{key}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for i, values in state.items()
+        for key, value in values.items()
+    }
 
 
 def expected_state(optimiser: Optimizer) -> dict[str, Tensor]:
-    """Tensors of the names, shapes and types that `optimiser_state` gives after a step."""
-    like: dict[str, Tensor] = {}
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    for i, parameter in enumerate(parameters):
-        if isinstance(optimiser, Adam):
-            like[f"{i}.step"] = torch.empty(())
-            like |= {f"{i}.{key}": parameter for key in ("exp_avg", "exp_avg_sq")}
-        elif optimiser.defaults["momentum"]:
-            like[f"{i}.momentum_buffer"] = parameter
-    return like
+    """Tensors of the names, shapes and types that `optimiser_state` gives after a step.
+
+    A step is taken by a copy, with gradients of zero.
+    """
+    rehearsing = deepcopy(optimiser)
+    for group in rehearsing.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    rehearsing.step()
+    return optimiser_state(rehearsing)
 
 
 def load_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:

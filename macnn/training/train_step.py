@@ -73,7 +73,10 @@ class TrainStep:
         self.fault = self.fault | ~loss.detach().isfinite()
 
     def update(self, optimiser: Optimizer) -> None:
-        """Take the step with a fused optimiser, which can skip it on the device."""
+        """Take the step.
+
+        A fused optimiser can skip it on the device; for any other one the host waits to know.
+        """
         self.scaler.unscale_(optimiser)
         trained = [p for group in optimiser.param_groups for p in group["params"]]
         norm = get_total_norm([p.grad for p in trained if p.grad is not None])
@@ -84,7 +87,10 @@ class TrainStep:
             fault = fault | ~norm.isfinite()
         self.faulty = torch.where(fault & (self.faulty == 0), self.step, self.faulty)
         distributed.all_reduce_max(self.faulty)
-        if unscaled:
+        if not optimiser.defaults.get("fused"):
+            if unscaled and self.faulty:
+                return
+        elif unscaled:
             optimiser.found_inf = (self.faulty > 0).float()  # type: ignore[attr-defined]
             optimiser.grad_scale = None  # type: ignore[attr-defined]
         self.scaler.step(optimiser)

@@ -175,13 +175,14 @@ class Trainer(ABC):
         )
         self.optimiser = feature_optimiser(
             model,
-            settings.lr,
-            backbone_lr_scale=settings.backbone_lr_scale,
+            settings.optimizer,
+            settings.rates,
             layer_lr_scales=settings.layer_lr_scales,
             momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
         )
-        self.optimisers: dict[str, Optimizer] = {"sgd": self.optimiser}
+        # What trains on its own without a command behind it, as PyTorch does it.
+        self.batch_norm = settings.batch_norm or "train"
+        self.optimisers: dict[str, Optimizer] = {"features": self.optimiser}
         self.seconds: dict[str, float] = defaultdict(float)  # by phase, in this process
         self.steps_taken: dict[str, int] = defaultdict(int)
 

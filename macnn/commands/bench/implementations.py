@@ -66,7 +66,7 @@ def ours(model: MACNN, settings: TrainSettings, train_step: TrainStep) -> Implem
         losses,
         take,
         grouping_optimiser(model, settings.grouping_lr),
-        feature_optimiser(model, settings.lr, backbone_lr_scale=settings.backbone_lr_scale),
+        feature_optimiser(model, settings.optimizer, settings.rates),
     )
 
 
@@ -134,5 +134,9 @@ def usual(model: MACNN, settings: TrainSettings) -> Implementation:
         losses,
         take,
         Adam(grouping.parameters(), settings.grouping_lr),
-        SGD(trained, settings.lr * settings.backbone_lr_scale, momentum=settings.momentum),
+        SGD(
+            trained,
+            settings.rates.lr * settings.rates.backbone_lr_scale,
+            momentum=settings.momentum,
+        ),
     )

@@ -107,9 +107,7 @@ class _Bench:
         )
         self.ours = ours(self.model, train, self.train_step)
         self.usual = usual(self.model, train)
-        self.pooled_optimiser = feature_optimiser(
-            self.pooled, train.lr, backbone_lr_scale=train.backbone_lr_scale
-        )
+        self.pooled_optimiser = feature_optimiser(self.pooled, train.optimizer, train.rates)
         self.weight = train.conv_grouping_weight
 
     def phases(self) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
