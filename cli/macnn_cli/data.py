@@ -71,9 +71,10 @@ def cache(
     from macnn.runs.setup import open_images
 
     settings = given.resolve().settings
+    size, interpolation = settings.data.image_size, settings.data.interpolation or "bilinear"
     with listening(quiet or json) as listen:
         images = open_images(settings, listen)
-        counts = write_cache(images, output, settings.data.image_size, listen)
+        counts = write_cache(images, output, size, interpolation, listen)
     if json:
         print_json({"cache": str(output), **counts})
     else:

@@ -3,8 +3,8 @@
     index.jsonl   one line about the cache, then one for every image: its file, its place in pixels
     pixels.bin    uint8 (3, H, W), one image after the other
 
-Images are shrunk to the short side that the network will see. For `data.resize_mode` crop without
-strong augmentation what the network sees is the same, bit for bit.
+Images are shrunk to the short side that the network will see, interpolated as for it. For
+`data.resize_mode` crop without strong augmentation what the network sees is the same, bit for bit.
 """
 
 import io
@@ -19,12 +19,14 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as v2f
 
 from macnn.data.images import LEAVE_OUT, Admit, check_size, decode, quiet, skippable
 from macnn.data.layouts.limits import IMAGES, LINE
 from macnn.data.samples import ImageSet, Sample
 from macnn.data.threads import mapped
+from macnn.data.transforms import Interpolation
 from macnn.errors import DataError, DiskError, UsageError
 from macnn.events import Listener, silent, track
 from macnn.files import whole_folder
@@ -41,12 +43,13 @@ Side = Annotated[int, Field(gt=0, lt=2**31)]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The first line of the index: the short side, and how many images were and were not read."""
+    """The first line of the index: the short side, how many images were and were not read, how."""
 
     version: Literal[2]
     size: Side
     images: Natural
     failed: Natural
+    interpolation: Interpolation = "bilinear"  # of all caches before there was a choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,11 @@ class Cache:
 
 
 def write_cache(
-    images: ImageSet, folder: Path, size: int, listen: Listener = silent
+    images: ImageSet,
+    folder: Path,
+    size: int,
+    interpolation: Interpolation = "bilinear",
+    listen: Listener = silent,
 ) -> dict[str, int]:
     """Decode the images, shrink their short side to `size` and write them to a new folder.
 
@@ -120,9 +127,9 @@ def write_cache(
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder}: exists and is not an empty folder", hint="name another")
         with whole_folder(folder) as inside:
-            entries = _write_pixels(images, inside / PIXELS, size, listen)
+            entries = _write_pixels(images, inside / PIXELS, size, interpolation, listen)
             failed = [Failed(_uri(bad.sample.path), shown(bad.reason)) for bad in images.failed]
-            head = Head(VERSION, size, len(entries), len(failed))
+            head = Head(VERSION, size, len(entries), len(failed), interpolation)
             with (inside / INDEX).open("x", encoding="utf-8") as stream:
                 rows: Iterator[Head | Entry | Failed] = chain([head], entries, failed)
                 stream.writelines(json.dumps(asdict(row)) + "\n" for row in rows)
@@ -135,12 +142,14 @@ def write_cache(
     return {"images": len(entries), "failed": len(failed), "bytes": total}
 
 
-def open_cache(folder: Path, images: ImageSet, size: int) -> Cache:
-    """Open a cache for these images, for a network that sees `size` pixels.
+def open_cache(
+    folder: Path, images: ImageSet, size: int, interpolation: Interpolation = "bilinear"
+) -> Cache:
+    """Open a cache for these images, for a network that sees `size` pixels, so interpolated.
 
     Raises:
         DataError: it is no cache, is damaged or of another data set, or an image has changed since.
-        UsageError: its images are smaller than the network input.
+        UsageError: its images are smaller than the network input, or interpolated otherwise.
     """
     lines = _lines(folder / INDEX)
     head = _parse(lines, Head)
@@ -166,6 +175,12 @@ def open_cache(folder: Path, images: ImageSet, size: int) -> Cache:
             f"{shown(folder)}: short sides of {head.size} pixels, `data.image_size` is {size}",
             hint=f"write a new cache with `data.image_size={size}`",
         )
+    if head.interpolation != interpolation:
+        raise UsageError(
+            f"{shown(folder)}: shrunk {head.interpolation}, "
+            f"`data.interpolation` is {interpolation}",
+            hint=f"write a new cache with `data.interpolation={interpolation}`",
+        )
     for sample in images.samples:
         uri = _uri(sample.path)
         if uri in failed:
@@ -177,13 +192,18 @@ def open_cache(folder: Path, images: ImageSet, size: int) -> Cache:
     return Cache(folder, entries, failed)
 
 
-def _write_pixels(images: ImageSet, file: Path, size: int, listen: Listener) -> list[Entry]:
+def _write_pixels(
+    images: ImageSet, file: Path, size: int, interpolation: Interpolation, listen: Listener
+) -> list[Entry]:
+    mode = InterpolationMode(interpolation)
+
     def shrunk(sample: Sample, admit: Admit) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
         state = _state(sample.path)
         with skippable():
             pixels = decode(sample.path, admit)
         height, width = pixels.shape[-2:]
-        small = v2f.resize(pixels, [size], antialias=True) if min(height, width) > size else pixels
+        shrink = min(height, width) > size
+        small = v2f.resize(pixels, [size], mode, antialias=True) if shrink else pixels
         return small, (height, width), state
 
     entries: list[Entry] = []

@@ -87,6 +87,16 @@ def test_a_cache_of_smaller_images_is_refused(images, folder):
         open_cache(folder, images, 64)
 
 
+def test_bicubic_images_are_cached_as_the_network_sees_them(images, folder, tmp_path):
+    write_cache(images, tmp_path / "bicubic", SIZE, "bicubic")
+    plain = ImageDataset(images, geometry(SIZE, "crop", interpolation="bicubic"), seed=1)
+    cached = replace(plain, cache=open_cache(tmp_path / "bicubic", images, SIZE, "bicubic"))
+    expected, batch = (next(Loader(p, 7).epoch()) for p in (plain, cached))
+    assert torch.equal(batch.images, expected.images)
+    with pytest.raises(UsageError, match=r"shrunk bilinear, `data\.interpolation` is bicubic"):
+        open_cache(folder, images, SIZE, "bicubic")
+
+
 def test_a_cache_without_index_or_pixels_is_refused(images, folder):
     for name in ("pixels.bin", "index.jsonl"):
         (folder / name).unlink()
@@ -107,6 +117,7 @@ def damage(folder, line, **changes):
     [
         (0, {"version": 1}, r":1: damaged \(version"),
         (0, {"size": "32"}, r":1: damaged \(size"),
+        (0, {"interpolation": "cubic"}, r":1: damaged \(interpolation"),
         (0, {"images": 9}, r":9: damaged"),
         (0, {"images": 10**9}, "more than 3,000,000 images"),
         (1, {"whole": [[]]}, r":2: damaged"),
