@@ -111,6 +111,7 @@ def test_files_and_environment_are_shared_by_commands(macnn, tmp_path, monkeypat
         (("--init", "x", "--set", "model.weights=a"), "--set model.weights has no effect with"),
         (("--parts", 0, "--grouping-steps", 3), "--grouping-steps has no effect on the baseline"),
         (("--parts", 0, "--set", "train.margin=1"), "--set train.margin has no effect on the"),
+        (("--parts", 0, "--set", "model.map_tap=a"), "--set model.map_tap has no effect on the"),
         (("--resume", "x", "--init", "y"), "--init has no effect with --resume PATH"),
         (("--resume", "auto", "--overwrite"), "--overwrite has no effect with --resume"),
     ],
