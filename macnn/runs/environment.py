@@ -15,7 +15,7 @@ from macnn import __version__
 def environment() -> dict[str, Any]:
     """What a run depends on beside its settings: versions, machine, command, commit."""
     versions = {}
-    for package in ("torch", "torchvision", "triton", "safetensors", "numpy", "pillow"):
+    for package in ("torch", "torchvision", "timm", "triton", "safetensors", "numpy", "pillow"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

@@ -12,6 +12,7 @@ from macnn_kernels import backend
 
 LEAST_DISK = 10**9  # bytes; a run of VGG-19 keeps two checkpoints of about as much
 LEAST_MEMORY = 2 * 10**9  # bytes
+OPTIONAL = ("triton", "timm")  # only on Linux; an extra
 DRIVER_TOOL = "nvidia-smi"  # comes with the driver: where it is, a GPU is expected
 
 
@@ -28,7 +29,7 @@ def look_around(folder: Path, device: torch.device, environment: dict[str, Any])
         _gpu(),
         _kernels(device),
         _packaged_weights(),
-        _imagenet_weights(),
+        _downloaded_weights(),
         _disk(folder),
         _memory(),
     ]
@@ -39,8 +40,8 @@ def _versions(environment: dict[str, Any]) -> Finding:
     text = ", ".join(
         f"{name} {version}" for name, version in (own | environment["packages"]).items()
     )
-    needed = {k: v for k, v in environment["packages"].items() if k != "triton"}  # Linux only
-    missing = [name for name, version in needed.items() if version == "not installed"]
+    found = environment["packages"].items()
+    missing = [k for k, v in found if v == "not installed" and k not in OPTIONAL]
     remedy = f"install {', '.join(missing)}" if missing else None
     return Finding("versions", not missing, text, remedy)
 
@@ -80,10 +81,10 @@ def _packaged_weights() -> Finding:
     return Finding("weights", found, text, None if found else "install macnn again")
 
 
-def _imagenet_weights() -> Finding:
+def _downloaded_weights() -> Finding:
     folder = Path(torch.hub.get_dir(), "checkpoints")
     names = sorted(file.name for file in folder.glob("*.pth"))
-    text = ", ".join(names) or "none yet; `model.weights=imagenet` downloads what it needs"
+    text = ", ".join(names) or "none yet; `model.weights=pretrained` downloads what it needs"
     return Finding("weights", True, f"from torchvision, in {folder}: {text}")
 
 
