@@ -20,7 +20,13 @@ DESCRIPTION = {
     "macnn": "1",
     "step": 5,
     "classes": ["auk", "tern"],
-    "network": {"parts": 2, "backbone": "tiny", "image_size": 64},
+    "network": {"parts": 2, "backbone": "tiny", "tap": None, "map_tap": None},
+    "preprocessing": {
+        "size": 64,
+        "resize_mode": "crop",
+        "interpolation": "bilinear",
+        "normalisation": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+    },
     "parity": {"batches": [1, 3], "logits": 1e-7},
 }
 
@@ -79,7 +85,9 @@ def test_a_card_gives_data_protocol_and_figures_with_their_run(run):
         "# finches",
         "MA-CNN with 4 parts: it names one of 16",
         "Data set: birds, 16 classes",
-        "Backbone: tiny, 64 px, crop",
+        "Backbone: tiny\n",
+        "Images: 64 px, crop, bilinear; ",
+        "by mean 0.5, 0.5, 0.5 and standard deviation 0.5, 0.5, 0.5 (red",
         "optimiser step 5",
         "Run: finches, commit abc123",
         "| test, 64 images | top-1 | top-5 |",
