@@ -14,7 +14,10 @@ def run(tmp_path):
     folder = RunFolder(tmp_path / "run", settings, ("a",), overwrite=False)
     write_checkpoint(
         folder.checkpoints, "baseline", 5, {"model": {}, "trainer": {}}, run=folder.run_id,
-        network=PooledSpec(backbone="tiny", tap=None, map_tap=None, split_signs=False, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), image_size=64, classes=1),
+        network=PooledSpec(
+            backbone="tiny", tap=None, map_tap=None, split_signs=False, mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5), image_size=64, classes=1,
+        ),
         class_names=("a",), settings=settings,
         progress=Progress(trainer={}),
     )  # fmt: skip

@@ -37,8 +37,10 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     settings = resolve(flags=THEIRS | MODEL, environ={}).settings
     names = tuple(f"{i:03}.Bird_{i}" for i in range(1, 17))
-    found = {"backbone": "tiny", "tap": None, "map_tap": None, "split_signs": False, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "image_size": 64, "parts": 4, "hidden": None,
-             "activation": "sigmoid", "power": 3.0}  # fmt: skip
+    colours = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    found = {"backbone": "tiny", "tap": None, "map_tap": None, "split_signs": False, **colours,
+             "image_size": 64, "parts": 4, "hidden": None, "activation": "sigmoid",
+             "power": 3.0}  # fmt: skip
     specs = {
         "parts": LocatorSpec(**found),
         "macnn": MACNNSpec(**found, classes=16, part_features="plain", map_gradient=False),
