@@ -16,6 +16,10 @@ from macnn.errors import UsageError
 from macnn.model import PartModel
 from macnn.text import shown
 
+OF_GROUPS = {"params", "base", "warms_up", "lr"}
+GROUP = "group "
+NUMBER = torch.float64  # of numbers in a state that are no tensors; parameters are never of it
+
 
 def grouping_optimiser(model: PartModel, lr: float = defaults.GROUPING_LR) -> Adam:
     """Adam over the grouping layers."""
@@ -127,15 +131,18 @@ def set_lr(
 
 
 def optimiser_state(optimiser: Optimizer) -> dict[str, Tensor]:
-    """The tensors of an optimiser's `state_dict`, by number of the parameter and name.
+    """What an optimiser remembers, by number of the parameter, or of its group, and name.
 
     Learning rates are none of it: they follow from the position.
     """
-    state: dict[int, dict[str, Tensor]] = optimiser.state_dict()["state"]
+    state: dict[int, dict[str, Any]] = optimiser.state_dict()["state"]
+    values = {f"{i}.{key}": value for i, own in state.items() for key, value in own.items()}
+    for i, group in enumerate(optimiser.param_groups):  # some count their steps there
+        own = group.keys() - optimiser.defaults.keys() - OF_GROUPS
+        values |= {f"{GROUP}{i}.{key}": group[key] for key in sorted(own)}
     return {
-        f"{i}.{key}": value if isinstance(value, Tensor) else torch.tensor(value)
-        for i, values in state.items()
-        for key, value in values.items()
+        name: value if isinstance(value, Tensor) else torch.tensor(value, dtype=NUMBER)
+        for name, value in values.items()
     }
 
 
@@ -155,10 +162,16 @@ def expected_state(optimiser: Optimizer) -> dict[str, Tensor]:
 def load_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Continue from `optimiser_state`, which must be as `expected_state`, or none yet."""
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
         index, key = name.split(".")
+        if index.startswith(GROUP):
+            optimiser.param_groups[int(index.removeprefix(GROUP))][key] = value.item()
+            continue
         like = parameters[int(index)]
+        if value.dtype == NUMBER:
+            state.setdefault(int(index), {})[key] = value.item()
+            continue
         if value.shape == like.shape:  # fused steps need the memory format of the parameter
             value = torch.empty_like(like).copy_(value)
         state.setdefault(int(index), {})[key] = value
