@@ -3,8 +3,8 @@
 # By command: what for, and what to type after its name.
 _ARGUMENTS: dict[str, dict[str, str]] = {
     "pretrain-parts": {
-        "On class folders, with ImageNet weights": (
-            "--data birds --backbone resnet50 --weights imagenet --output runs/parts"
+        "On class folders, with pretrained weights": (
+            "--data birds --backbone resnet50 --weights pretrained --output runs/parts"
         ),
         "Six parts from larger images, loaded by eight processes": (
             "--data CUB_200_2011 --backbone vgg19 --weights vgg19.pth --img-size 448 --parts 6 "
