@@ -114,7 +114,9 @@ def test_an_export_says_what_it_is(trained, exported, form):
         "resize",
         "centre_crop",
     ]
-    assert content["preprocessing"]["normalisation"]["mean"] == [0.5, 0.5, 0.5]
+    prepared = content["preprocessing"]
+    assert (prepared["size"], prepared["interpolation"]) == (64, "bilinear")
+    assert prepared["normalisation"]["mean"] == prepared["normalisation"]["std"] == [0.5, 0.5, 0.5]
     assert content["inputs"]["images"]["shape"] == ["batch", 3, 64, 64]
     assert content["outputs"]["boxes"]["shape"] == ["batch", 4, 4]
     assert content["parity"]["batches"] == [1, 2, 5]
@@ -207,11 +209,7 @@ def test_a_damaged_export_is_named(exported, tmp_path):
 
 ODD = ({}, [], "", "x", "../model.safetensors", -1, 0, 2**200, 1e300, float("nan"), None)
 READ = ("format", "file", "file_format", "sha256", "kind", "classes", "preprocessing", "network")
-FITTING = {
-    ("step", "0"),
-    ("tap", "x"),
-    ("tap", "../model.safetensors"),
-}  # the tiny network has none
+FITTING = {("step", "0")}
 
 
 def test_no_field_that_loading_reads_holds_anything_odd(trained, tmp_path):
@@ -219,7 +217,8 @@ def test_no_field_that_loading_reads_holds_anything_odd(trained, tmp_path):
     write(trained("macnn"), copy)
     content = json.loads((copy / "model.json").read_text())
     places = [(content, name) for name in (*READ, "step")]
-    places += [(content["preprocessing"], name) for name in ("size", "resize_mode")]
+    prepared = ("size", "resize_mode", "interpolation")
+    places += [(content["preprocessing"], name) for name in prepared]
     places += [(content["network"], name) for name in content["network"]]
     for holder, name in places:
         right = holder[name]
@@ -234,16 +233,20 @@ def test_no_field_that_loading_reads_holds_anything_odd(trained, tmp_path):
         holder[name] = right
 
 
+SEEN = {"size": 64, "resize_mode": "crop", "interpolation": "bilinear"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"classes": ["a", "b"]}, "2 names for 16 classes"),
-        ({"preprocessing": {"size": 32, "resize_mode": "crop"}}, "pictures of 32 px"),
-        ({"preprocessing": {"size": 64, "resize_mode": "fold"}}, r"preprocessing\.resize_mode"),
+        ({"preprocessing": SEEN | {"size": 32}}, "pictures of 32 px"),
+        ({"preprocessing": SEEN | {"resize_mode": "fold"}}, r"preprocessing\.resize_mode"),
+        ({"preprocessing": SEEN | {"interpolation": "cubic"}}, r"preprocessing\.interpolation"),
         ({"file": "../copy/model.safetensors"}, "file: Input should be 'model.safetensors'"),
         ({"kind": "part-cnn"}, "kind part-cnn with another kind's network"),
         ({"kind": "parts"}, "kind parts with another kind's network"),
-        ({"format": 1}, "format: Input should be 2"),
+        ({"format": 2}, "format: Input should be 3"),
         ({"kind": "other"}, "kind: Input should be"),
         ({"sha256": "0" * 64}, r"model\.safetensors: damaged \(SHA-256\)"),
     ],

@@ -48,7 +48,9 @@ class Fixed(Recogniser):
 def predictor(logits, boxes, mode="crop"):
     """A predictor whose network always gives the same answer, on 64 px."""
     fixed = Fixed(logits, boxes)
-    return Predictor(fixed, ("a", "b", "c"), Preprocessing(64, mode), torch.device("cpu"))
+    return Predictor(
+        fixed, ("a", "b", "c"), Preprocessing(64, mode, "bilinear"), torch.device("cpu")
+    )
 
 
 def corners(boxes):
@@ -165,7 +167,9 @@ def test_a_checkpoint_without_classifiers_is_refused(trained):
 @pytest.mark.parametrize(("size", "expected"), [(64, 5), (896, 5), (1024, 3), (2048, 1)])
 def test_large_inputs_come_in_smaller_batches(size, expected):
     fixed = Fixed([0.0, 0.0], [], size)
-    model = Predictor(fixed, ("a", "b"), Preprocessing(size, "crop"), torch.device("cpu"))
+    model = Predictor(
+        fixed, ("a", "b"), Preprocessing(size, "crop", "bilinear"), torch.device("cpu")
+    )
     model.predict([Image.new("RGB", (9, 9))] * 5, batch_size=5)
     assert (fixed.asked[0], sum(fixed.asked)) == (expected, 5)
 
