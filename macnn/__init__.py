@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from macnn.api import evaluate, find_parts, localise, train
+    from macnn.api import evaluate, find_parts, linear_probe, localise, train
     from macnn.inference.loading import load
     from macnn.model import MACNN, PartLocator, PooledClassifier, create_backbone
     from macnn.training.losses import GroupingLoss, part_classification_loss
@@ -18,6 +18,7 @@ __all__ = [
     "create_backbone",
     "evaluate",
     "find_parts",
+    "linear_probe",
     "load",
     "localise",
     "part_classification_loss",
@@ -26,7 +27,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "macnn.api": ("evaluate", "find_parts", "localise", "train"),
+    "macnn.api": ("evaluate", "find_parts", "linear_probe", "localise", "train"),
     "macnn.inference.loading": ("load",),
     "macnn.model": ("MACNN", "PartLocator", "PooledClassifier", "create_backbone"),
     "macnn.training.losses": ("GroupingLoss", "part_classification_loss"),

@@ -28,6 +28,7 @@ from macnn.reading import misfit
 from macnn.training.alternation import Alternation
 from macnn.training.discovery import ChannelStatistics, PartDiscovery, form_parts
 from macnn.training.epochs import PooledTraining
+from macnn.training.probe import linear_probe as probes
 from macnn.training.trainer import PhaseEnd, Trainer
 
 Batches = Iterable[Any]
@@ -110,6 +111,30 @@ def find_parts(
             seed=seed,
             listen=listen,
         )
+
+
+def linear_probe(
+    model: MACNN | PooledClassifier, batches: Batches, validation: Batches | None = None
+) -> float | None:
+    """Fit the classifiers of a model to its features as they are, in place.
+
+    A start for training, and what it should at least reach. Nothing else of the model changes.
+
+    Args:
+        model: on its device; MA-CNN with its parts found.
+        batches: labelled training images, not augmented, read once.
+        validation: labelled images to measure on.
+
+    Returns:
+        The share of validation images named rightly; None without them.
+
+    Raises:
+        UsageError: a `ValueError`; no images, or labels that do not match the model's classes.
+        NonFiniteError: the features are not finite.
+    """
+    held_out = None if validation is None else _as_batches(validation, model.classes)
+    (accuracy,) = probes([model], _as_batches(batches, model.classes), held_out)
+    return accuracy
 
 
 def train(
@@ -279,6 +304,8 @@ def _as_batches(batches: Batches, classes: int) -> Iterator[Batch]:
 def _train_settings(given: dict[str, Any]) -> TrainSettings:
     if given.get("anchor_weight"):
         raise UsageError("`anchor_weight`: not offered here, expected 0")
+    if "probe" in given:
+        raise UsageError("`probe`: not offered here", hint="call `linear_probe` before")
     try:
         return TrainSettings(**given | {"anchor_weight": 0})
     except ValidationError as error:

@@ -20,6 +20,8 @@ from macnn_kernels import cluster_channels
 
 TRIM_ROUNDS = 20  # a handful suffices
 MOST_GROUPS = 8  # numbers of groups whose silhouette is reported
+FEWEST = 0.02  # share of the channels below which a part rests on too few of them
+LOOSEST = 0.95  # spread above which there are hardly any groups
 DEAD = 0.99  # a channel without positive response in more than this share of images is dead
 
 
@@ -87,6 +89,18 @@ def group_channels(
         spread=(inertia[kept].sum() / whole[kept].sum().clamp_min(1)).item(),
         silhouettes=silhouettes,
     )
+
+
+def weakness(groups: ChannelGroups) -> str | None:
+    """What is wrong with channels that hardly form groups, in words; None if nothing is."""
+    smallest, total = min(groups.sizes), sum(groups.sizes)
+    if len(groups.sizes) > 1 and smallest < max(2, FEWEST * total):
+        found = f"one of the parts is formed by {smallest} of {total} channels"
+    elif len(groups.sizes) > 1 and groups.spread > LOOSEST:
+        found = f"parts are hardly more compact than all channels together ({groups.spread:.0%})"
+    else:
+        return None
+    return f"{found}: try another `model.map_tap`, or another number of `model.parts`"
 
 
 def trim(gram: Tensor, labels: Tensor, keep: float) -> Tensor:

@@ -19,11 +19,11 @@ from torch.nn import functional as F
 from macnn import bounds, distributed
 from macnn.data.loaders import Batch
 from macnn.errors import NonFiniteError, UsageError
-from macnn.events import Listener, Progress
+from macnn.events import Listener, Notice, Progress
 from macnn.model import PartModel
 from macnn.model.backbones import Features, both
 from macnn.reading import Document
-from macnn.training.clusters import ChannelGroups, group_channels
+from macnn.training.clusters import ChannelGroups, group_channels, weakness
 from macnn.training.saved import LARGEST, check_tensors, rows, shaped, typed
 from macnn_kernels import channel_peaks, peak_gram
 
@@ -214,6 +214,8 @@ def form_parts(
     groups = group_channels(
         state["gram"], dead_share, model.parts, restarts=restarts, keep=keep, seed=seed
     )
+    if text := weakness(groups):
+        listen(Notice("warning", text))
     squares = state["squares"].sum(dim=0).tolist()
     map_scale, feature_scale = (
         1 / max(math.sqrt(square / (statistics.images * math.prod(shape))), 1e-12)

@@ -8,7 +8,7 @@ from macnn.commands import train
 from macnn.errors import CheckpointError, PreemptedError
 from macnn.runs.checkpoint import read_checkpoint
 
-BASELINE = {"model.parts": 0, "run.keep_checkpoints": 9}
+BASELINE = {"model.parts": 0, "run.keep_checkpoints": 9, "train.probe": False}
 
 
 def trained(settings, folder, more=(), resume=None, listen=events.silent):

@@ -1,9 +1,18 @@
+import re
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from macnn.errors import DataError
-from macnn.training.clusters import distances, group_channels, silhouette, trim
+from macnn.training.clusters import (
+    ChannelGroups,
+    distances,
+    group_channels,
+    silhouette,
+    trim,
+    weakness,
+)
 from macnn_kernels import cluster_channels
 
 ALIVE = torch.zeros(9)
@@ -97,3 +106,18 @@ def test_every_part_has_a_channel_even_where_channels_peak_alike(different):
 def test_no_core_is_emptied_by_another_at_the_same_place():
     labels = torch.tensor([0, 0, 1, 1])
     assert torch.equal(trim(torch.ones(4, 4, dtype=torch.int64), labels, keep=0.5), labels)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "spread", "said"),
+    [
+        ((40, 43, 12, 1), 0.5, "formed by 1 of 96 channels.*`model.map_tap`"),
+        ((30, 30, 30, 30), 0.97, r"hardly more compact than all channels together \(97%\)"),
+        ((30, 30, 30, 30), 0.8, None),
+        ((120,), 1.0, None),  # one part is one group
+    ],
+)
+def test_groups_that_are_none_are_told_with_a_remedy(sizes, spread, said):
+    groups = ChannelGroups(torch.zeros(1), sizes, 1.0, spread, {})
+    text = weakness(groups)
+    assert (text is None) if said is None else re.search(said, text)

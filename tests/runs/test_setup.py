@@ -1,0 +1,50 @@
+import pytest
+
+from macnn.config import Settings
+from macnn.runs.setup import completed
+
+
+def settings(**sections):
+    return Settings.model_validate(sections)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "image_size", "interpolation"),
+    [
+        ("squeezenet1_0", 224, "bilinear"),
+        ("inception_v3", 299, "bilinear"),
+        ("efficientnet_v2_s", 384, "bilinear"),
+        ("timm/tf_efficientnet_lite0", 224, "bicubic"),
+        ("timm/vit_small_patch14_reg4_dinov2", 518, "bicubic"),
+    ],
+)
+def test_images_are_as_the_backbone_knows_them(backbone, image_size, interpolation):
+    data = completed(settings(model={"backbone": backbone})).data
+    assert (data.image_size, data.interpolation) == (image_size, interpolation)
+
+
+def test_what_was_given_stays():
+    given = {"image_size": 448, "interpolation": "bicubic"}
+    data = completed(settings(model={"backbone": "inception_v3"}, data=given)).data
+    assert (data.image_size, data.interpolation) == (448, "bicubic")
+
+
+@pytest.mark.parametrize(
+    ("weights", "batch_size", "given", "expected"),
+    [
+        ("pretrained", 16, None, "eval"),
+        ("pretrained", 32, None, "train"),
+        ("none", 16, None, "train"),
+        ("pretrained", 16, "train", "train"),
+        ("none", 64, "eval", "eval"),
+    ],
+)
+def test_batch_norms_of_trained_backbones_keep_their_statistics_in_small_batches(
+    weights, batch_size, given, expected
+):
+    chosen = settings(
+        model={"backbone": "resnet18", "weights": weights},
+        data={"batch_size": batch_size},
+        train={"batch_norm": given},
+    )
+    assert completed(chosen).train.batch_norm == expected
