@@ -106,16 +106,14 @@ def cell_grid(
     if any(tensor.is_meta for tensor in network.parameters()):
         return grid  # it is built for its shapes alone
     try:
-        across, down = cell_centres(features or network, network, image_size)
-        x, y = across.mean(dim=0), down.mean(dim=1)
-        stride = (_spacing(x, even[0]), _spacing(y, even[1]))
+        centres = cell_centres(features or network, network, image_size)
+        (left, across), (top, down) = (
+            _line(centres[axis].mean(dim=axis), size, image_size / size)
+            for axis, size in enumerate((width, height))
+        )
     except Exception:  # a network may do anything
         return grid
-    if across.shape != map_size or any(
-        round(e / s) != 1 for e, s in zip(even, stride, strict=True)
-    ):
-        return grid
-    return CellGrid((width, height), (round(x[0].item(), 6), round(y[0].item(), 6)), stride)
+    return CellGrid((width, height), (left, top), (across, down))
 
 
 def between(maps: CellGrid, features: CellGrid) -> Tensor:
@@ -138,13 +136,16 @@ def between(maps: CellGrid, features: CellGrid) -> Tensor:
     return torch.kron(down, across)
 
 
-def _spacing(centres: Tensor, even: float) -> float:
-    """Between neighbouring cells, in pixels; `even` if there is one cell.
+def _line(centres: Tensor, size: int, even: float) -> tuple[float, float]:
+    """Offset and stride of `size` cells, by their centres; a few near the edges may be off.
 
     Raises:
-        ValueError: not all neighbours are as far apart.
+        ValueError: they are no row of cells that shares the image about evenly.
     """
-    apart = centres.diff()
-    if len(apart) and not torch.isclose(apart, apart[0], rtol=0, atol=0.1).all():
-        raise ValueError("uneven cells")
-    return round(apart.mean().item(), 6) if len(apart) else even
+    index = torch.arange(len(centres))
+    stride = centres.diff().median().item() if size > 1 else even
+    offset = (centres - stride * index).median().item()
+    off = (centres - offset - stride * index).abs().max()
+    if len(centres) != size or not (abs(stride - even) < even / 2 and off < even / 4):
+        raise ValueError(f"no row of cells: {centres}")
+    return round(offset, 6), round(stride, 6)

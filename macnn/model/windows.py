@@ -6,6 +6,7 @@ gives a cell the mean position of its pixels, if the image is a ramp from left t
 edges the ramp goes on: with zeros there, cells near the edge would seem to lie further inside.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -69,7 +70,9 @@ class _Means(TorchFunctionMode):
         if stand_in := STAND_INS.get(name):
             return stand_in(*args, **kwargs)
         if name == "softmax" and args[0].dim() > 2 and args[0].shape[-1] == args[0].shape[-2]:
-            return torch.eye(args[0].shape[-1], dtype=args[0].dtype, device=args[0].device)
+            return (
+                torch.eye(args[0].shape[-1], device=args[0].device).to(args[0]).expand_as(args[0])
+            )
         if name in PASSING:
             return args[0]
         if name in GATES:
@@ -78,7 +81,13 @@ class _Means(TorchFunctionMode):
             return _alike(torch.div, args[0], args[0].abs().mean())
         if operation := (SUMS | PRODUCTS).get(name):
             return _alike(operation, *args)
-        return func(*args, **kwargs)
+        try:
+            return func(*args, **kwargs)
+        except RuntimeError:  # a layer's own weights are single, the ramps are double
+            double = (
+                a.double() if isinstance(a, Tensor) and a.is_floating_point() else a for a in args
+            )
+            return func(*double, **kwargs)
 
 
 def _one(x: Tensor) -> Tensor:
@@ -98,41 +107,63 @@ def _alike(operation: Callable[..., Any], x: Any, y: Any, **_: Any) -> Any:
 def _convolution(
     x: Tensor,
     weight: Tensor,
-    _bias: Tensor | None = None,
+    bias: Tensor | None = None,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
-    _groups: int = 1,
-    **named: Any,
+    groups: int = 1,
 ) -> Tensor:
-    stride, padding, dilation = (
-        _pair(named.get(key, value))
-        for key, value in (("stride", stride), ("padding", padding), ("dilation", dilation))
-    )
-    window = tuple(weight.shape[2:])
-    if padding == ("same", "same"):
-        padding = tuple(d * (k - 1) // 2 for d, k in zip(dilation, window, strict=True))
-    if padding == ("valid", "valid"):
-        padding = (0, 0)
-    mean = torch.full((1, 1, *window), 1 / (window[0] * window[1]), dtype=x.dtype, device=x.device)
-    around = _extended(_one(x), (padding[1], padding[1], padding[0], padding[0]))
-    return F.conv2d(around, mean, None, stride, 0, dilation).expand(-1, len(weight), -1, -1)
+    window, dilation = tuple(weight.shape[2:]), _pair(dilation)
+    sees = [d * (k - 1) for k, d in zip(window, dilation, strict=True)]
+    match padding:
+        case "same":
+            edges = [(seen // 2, seen - seen // 2) for seen in sees]
+        case "valid":
+            edges = [(0, 0), (0, 0)]
+        case _:
+            edges = [(edge, edge) for edge in _pair(padding)]
+    return _mean(x, window, _pair(stride), edges, dilation).expand(-1, len(weight), -1, -1)
 
 
-def _pooling(
-    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, *_: Any, **named: Any
+def _max_pooling(
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
 ) -> Tensor:
-    window = _pair(kernel_size)
-    step = _pair(stride or window)
-    edge = _pair(padding)
-    around = _extended(_one(x), (edge[1], edge[1], edge[0], edge[0]))
-    if named.get("ceil_mode") or True in _:  # a window may begin inside and end beyond
-        more = [
-            -(size - k) % s if -(-(size - k) // s) * s < size - e else 0
-            for size, k, s, e in zip(around.shape[2:], window, step, edge, strict=True)
-        ]
-        around = _extended(around, (0, more[1], 0, more[0]))
-    return F.avg_pool2d(around, window, step).expand(-1, x.shape[1], -1, -1)
+    window, dilation, edges = _pair(kernel_size), _pair(dilation), []
+    steps = _pair(stride or window)
+    for size, k, s, e, d in zip(x.shape[2:], window, steps, _pair(padding), dilation, strict=True):
+        room = size + 2 * e - d * (k - 1) - 1
+        up = -(-room // s) * s  # where the last window begins, if it may end beyond the edge
+        edges.append((e, e + up - room if ceil_mode and up < size + e else e))
+    return _mean(x, window, steps, edges, dilation).expand(-1, x.shape[1], -1, -1)
+
+
+def _average_pooling(
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    *_: Any,
+) -> Tensor:
+    return _max_pooling(x, kernel_size, stride, padding, 1, ceil_mode)
+
+
+def _mean(
+    x: Tensor,
+    window: tuple[int, ...],
+    stride: tuple[int, ...],
+    edges: list[tuple[int, int]],
+    dilation: tuple[int, ...],
+) -> Tensor:
+    """What windows see on average (B, 1, H', W'), with `edges` cells more on each side."""
+    share = torch.full((1, 1, *window), 1 / math.prod(window), dtype=x.dtype, device=x.device)
+    return F.conv2d(_extended(_one(x), (*edges[1], *edges[0])), share, None, stride, 0, dilation)
 
 
 def _linear(x: Tensor, weight: Tensor, *_: Any, **__: Any) -> Tensor:
@@ -169,8 +200,12 @@ def _extended(x: Tensor, pad: Any, *_: Any, **__: Any) -> Tensor:
     return x
 
 
-def _own_value(_query: Tensor, _key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
-    return value
+def _own_value(query: Tensor, _key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    if query.shape[:-1] == value.shape[:-1]:
+        return value
+    return value.new_zeros(
+        *query.shape[:-1], value.shape[-1]
+    )  # others' values say nothing of where
 
 
 def _pair(value: Any) -> Any:
@@ -180,8 +215,8 @@ def _pair(value: Any) -> Any:
 STAND_INS: dict[str, Callable[..., Any]] = {
     "conv2d": _convolution,
     "linear": _linear,
-    "max_pool2d": _pooling,
-    "avg_pool2d": _pooling,
+    "max_pool2d": _max_pooling,
+    "avg_pool2d": _average_pooling,
     "pad": _extended,
     "cat": _concatenation,
     "concat": _concatenation,

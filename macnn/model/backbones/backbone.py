@@ -86,9 +86,11 @@ class Backbone(nn.Module):
             seen = features = kept(self.body, self.spec.tap)
             if self.spec.map_tap != self.spec.tap:
                 seen = kept(self.body, self.spec.map_tap)
+        if low:  # some layers answer in float32 all the same
+            seen, features = (x.to(self.compute_dtype) for x in (seen, features))
         if self.spec.split_signs:
-            seen = torch.cat((seen.relu(), seen.neg().relu()), dim=1)
-        return features if seen is features else (seen, features)
+            return torch.cat((seen.relu(), seen.neg().relu()), dim=1), features
+        return features if self.spec.map_tap == self.spec.tap else (seen, features)
 
 
 def input_config(name: str) -> InputConfig:
@@ -117,9 +119,9 @@ def library(name: str) -> ModuleType:
         return source
     known = [TINY, *from_torchvision.names(), *from_timm.names()]
     close = get_close_matches(name, known, n=1)
-    kind = "a network of timm" if timm else f"'{TINY}', a torchvision classifier, nor 'timm/NAME'"
+    others = f"neither '{TINY}', a torchvision classifier, nor 'timm/NAME'"
     raise UsageError(
-        f"backbone '{shown(name, 100)}' is {'no' if timm else 'neither'} {kind}",
+        f"backbone '{shown(name, 100)}' is {'no network of timm' if timm else others}",
         hint=f"did you mean '{close[0]}'?" if close else "list them with `backbones`",
     )
 

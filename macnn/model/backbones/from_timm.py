@@ -26,16 +26,16 @@ def check_installed() -> None:
 
 
 def names() -> list[str]:
-    """All that can be built, with their prefix; none without timm."""
+    """All that can be built, with their prefix and, of weights, their tag; none without timm."""
     if find_spec("timm") is None:
         return []
     import timm
 
-    return [PREFIX + name for name in timm.list_models()]
+    return [PREFIX + name for name in timm.list_models() + timm.list_pretrained()]
 
 
 def build(name: str) -> nn.Module:
-    """The network without its classifier, with random weights."""
+    """The whole network with random weights."""
     return _create(name, pretrained=False)
 
 

@@ -50,10 +50,11 @@ def pretrained(name: str) -> Mapping[str, Tensor]:
     weights = _weights(name)
     try:
         tensors: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
-    except OSError as error:
+    except Exception as error:  # of the network, or of a file that was cut short
         where = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
         raise CheckpointError(
-            f"pretrained weights of {name}: the download failed ({shown(error, 200)})",
+            f"pretrained weights of {name}: the download failed "
+            f"({shown(str(error).partition(chr(10))[0], 200)})",
             hint=f"fetch {weights.url} elsewhere and put it at {shown(where)}, or set "
             "`model.weights` to it",
         ) from None

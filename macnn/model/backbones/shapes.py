@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from macnn.errors import UsageError
-from macnn.model.backbones.backbone import Backbone
+from macnn.model.backbones.backbone import Backbone, input_config
 from macnn.model.modes import evaluating
 from macnn.text import shown
 
@@ -46,10 +46,19 @@ def map_shapes(backbone: nn.Module, image_size: int) -> tuple[Shape, Shape]:
         else:
             reason = shown(str(error).partition("\n")[0], 200)
             message = f"do not fit the backbone ({reason})"
-            hint = "set `data.image_size` to what it was made for, 224 for most"
+            hint = f"set `data.image_size` to what it was made for{_made_for(backbone)}"
         raise UsageError(f"{image_size} px {message}", hint=hint) from None
     pair = output if isinstance(output, tuple) and len(output) == 2 else (output, output)
     return _shape(pair[0], image_size), _shape(pair[1], image_size)
+
+
+def _made_for(backbone: nn.Module) -> str:
+    if not isinstance(backbone, Backbone):
+        return ""
+    hint = f", {input_config(backbone.spec.name).image_size}"
+    if backbone.spec.name.startswith("vit_"):
+        hint += "; vision transformers of timm take any size, see `model.backbone`"
+    return hint
 
 
 def _shape(features: Any, image_size: int) -> Shape:

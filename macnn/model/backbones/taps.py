@@ -5,7 +5,6 @@ has been computed. Networks are run on the meta device to see what runs when: th
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -20,6 +19,7 @@ from macnn.text import shown
 
 # First parts of the names of what turns a map into class scores, in torchvision and timm.
 HEADS = ("avgpool", "global_pool", "attn_pool", "head", "fc", "classifier", "aux", "Aux")
+IMAGES = 2  # a layer that sees another number of them sees windows
 _KEPT = "_kept"
 
 
@@ -79,25 +79,25 @@ def layers(network: nn.Module, image_size: int) -> list[Layer]:
         def after(_m: nn.Module, _i: Any, output: Any, name: str = name) -> None:
             shape: tuple[int, int, int] | None = None
             match list(getattr(as_map(output), "shape", ())):
-                case [_, channels, height, width] if height == width > 1:
+                case [images, channels, height, width] if images == IMAGES and height == width > 1:
                     shape = (channels, height, width)
             found.append(Layer(name, began[name].pop(), next(clock), shape))
 
         hooks += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
     try:
-        run_on_meta(network, image_size)
+        with torch.no_grad():
+            run_on_meta(network, image_size)
     finally:
         for hook in hooks:
             hook.remove()
     return found
 
 
-@torch.no_grad()
 def run_on_meta(network: nn.Module, image_size: int, *, training: bool = False) -> Any:
     """What a network gives for two square images of `image_size` pixels, without their values."""
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
-    images = torch.empty(2, 3, image_size, image_size, device="meta")
+    images = torch.empty(IMAGES, 3, image_size, image_size, device="meta")
     with evaluating(network):
         network.train(training)
         return functional_call(network, shapes, (images,))
@@ -123,11 +123,11 @@ def default_tap(network: nn.Module, ran: list[Layer]) -> str:
 
 
 def cut(network: nn.Module, taps: set[str], ran: list[Layer], image_size: int) -> None:
-    """Keep the outputs of taps, and remove what runs after the last of them, in place.
+    """Keep the outputs of taps, and remove what they do not need, in place.
 
     Where a block is tapped inside, its rest stays, as it must to be run, but is not trained.
     """
-    end = max(max(each.ended for each in ran if each.name == tap) for tap in taps)
+    end = max(each.ended for each in ran if each.name in taps)
     needed = {each.name for each in ran if each.began < end}
     late = {each.name for each in ran} - needed
     unseen = {
@@ -137,46 +137,68 @@ def cut(network: nn.Module, taps: set[str], ran: list[Layer], image_size: int) -
     }
     for tap in taps:
         network.get_submodule(tap).register_forward_hook(_keep)
+    for names in (unseen, late):
+        for together in _siblings(names, needed):
+            removed = {name: network.get_submodule(name) for name in together}
+            for name in removed:
+                _put(network, name, PassThrough())
+            if not _runs(network, taps, image_size):
+                for name, module in removed.items():
+                    _put(network, name, module)
+    run_on_meta(network, image_size)
+    trained = _parameters_of([kept(network, tap) for tap in taps])
+    for parameter in network.parameters():
+        parameter.requires_grad_(id(parameter) in trained)
 
-    def idle(names: set[str]) -> Iterator[str]:
-        """The outermost of these modules; none with a module inside that is needed."""
-        inside = {n for n in names if not any(o.startswith(f"{n}.") for o in needed)}
-        yield from (n for n in inside if n.rpartition(".")[0] not in inside)
 
-    for removable in (late | unseen, late):
-        removed = {name: network.get_submodule(name) for name in idle(removable)}
-        for name in removed:
-            _put(network, name, PassThrough())
-        if _runs(network, taps, image_size):
-            break
-        for name, module in removed.items():
-            _put(network, name, module)
-    for name in late & dict(network.named_modules()).keys():
-        network.get_submodule(name).requires_grad_(False)
+def _siblings(names: set[str], needed: set[str]) -> list[list[str]]:
+    """The outermost of these modules that hold nothing needed, those of a parent together."""
+    whole = {n for n in names if not any(o.startswith(f"{n}.") for o in needed)}
+    found: dict[str, list[str]] = {}
+    for name in sorted(whole, key=lambda name: name.count(".")):  # the head first
+        parent = name.rpartition(".")[0]
+        if parent not in whole:
+            found.setdefault(parent, []).append(name)
+    return list(found.values())
 
 
 def check_taps(taps: set[str], ran: list[Layer], name: str) -> None:
-    """Check that taps are layers of a network that run.
+    """Check that taps are layers of a network that run and give maps.
 
     Raises:
         UsageError: one is not; near ones are named.
     """
-    known = list(dict.fromkeys(each.name for each in ran if each.name))
+    shapes = {each.name: each.shape for each in ran if each.name}
+    maps = [layer for layer, shape in shapes.items() if shape]
     for tap in taps:
-        if tap not in known:
-            close = get_close_matches(tap, known, n=3, cutoff=0)
+        if not shapes.get(tap):
+            layer = f"layer '{shown(tap, 100)}'"
+            known = f"{layer} of {name} gives no spatial map"
+            near = ", ".join(get_close_matches(tap, maps, n=3, cutoff=0))
             raise UsageError(
-                f"{name} has no layer '{shown(tap, 100)}'", hint=f"near it: {', '.join(close)}"
+                known if tap in shapes else f"{name} has no {layer}",
+                hint=f"set `model.tap` or `model.map_tap` to another, near it: {near}",
             )
 
 
 def kept(network: nn.Module, tap: str) -> Any:
     """What a tap gave when the network last ran, once."""
-    return as_map(network.get_submodule(tap).__dict__.pop(_KEPT))
+    return network.get_submodule(tap).__dict__.pop(_KEPT)
 
 
 def _keep(module: nn.Module, _inputs: Any, output: Any) -> None:
-    module.__dict__[_KEPT] = output
+    module.__dict__[_KEPT] = as_map(output).clone()  # what follows may change it in place
+
+
+def _parameters_of(outputs: list[Tensor]) -> set[int]:
+    """The ids of all parameters that outputs depend on."""
+    waiting: list[Any] = [output.grad_fn for output in outputs]
+    nodes = set(waiting)
+    while waiting:
+        new = {node for node, _ in getattr(waiting.pop(), "next_functions", ())} - nodes
+        nodes |= new
+        waiting += new
+    return {id(node.variable) for node in nodes if hasattr(node, "variable")}
 
 
 def _put(network: nn.Module, name: str, module: nn.Module) -> None:
@@ -184,6 +206,7 @@ def _put(network: nn.Module, name: str, module: nn.Module) -> None:
     network.get_submodule(parent)._modules[own] = module
 
 
+@torch.no_grad()
 def _runs(network: nn.Module, taps: set[str], image_size: int) -> bool:
     """Whether a network still runs, in both modes, and reaches its taps."""
     try:
