@@ -48,6 +48,13 @@ _ARGUMENTS: dict[str, dict[str, str]] = {
             "--checkpoint runs/macnn --format onnx --output exported"
         ),
     },
+    "backbones": {
+        "Vision transformers of timm, an extra": "'timm/*vit*'",
+        "Where one can be tapped, and how well its channels group on your images": (
+            "resnet50 --weights pretrained --data birds"
+        ),
+        "All its layers, shapes alone": "resnet50 --all",
+    },
     "demo": {
         "See it work": "",
         "Again with other birds, as JSON": "--seed 1 --output runs/demo-1 --json",

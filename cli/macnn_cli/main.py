@@ -9,6 +9,7 @@ import typer
 from macnn import __version__
 from macnn.errors import MacnnError
 from macnn_cli import (
+    backbones,
     bench,
     config,
     data,
@@ -44,6 +45,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
+app.command("backbones")(backbones.backbones)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")

@@ -16,6 +16,7 @@ COMMANDS = [
     ["predict"],
     ["export"],
     ["report"],
+    ["backbones"],
     ["demo"],
     ["data", "synth"],
     ["data", "layouts"],
