@@ -22,6 +22,7 @@ TRIM_ROUNDS = 20  # a handful suffices
 MOST_GROUPS = 8  # numbers of groups whose silhouette is reported
 FEWEST = 0.02  # share of the channels below which a part rests on too few of them
 LOOSEST = 0.95  # spread above which there are hardly any groups
+EXACT = 2**61  # bound of `cluster_channels`, see its README.md
 DEAD = 0.99  # a channel without positive response in more than this share of images is dead
 
 
@@ -59,7 +60,7 @@ def group_channels(
         seed: of the k-means++ draws.
 
     Raises:
-        DataError: fewer channels respond than there are parts.
+        DataError: fewer channels respond than there are parts, or far too many images were seen.
     """
     everything = keep == 1
     used = torch.arange(len(gram), device=gram.device)[(dead_share <= DEAD) | everything]
@@ -69,18 +70,25 @@ def group_channels(
             hint="lower `model.parts`, or use trained weights",
         )
     products = gram[used][:, used].contiguous()
+    count = len(products)
+    if count * max(count, 256) * int(products.diagonal().max()) >= EXACT:
+        raise DataError(
+            f"the peaks of {count:,} channels add up to more than clustering can count exactly",
+            hint="use fewer images, a smaller `data.image_size`, or a `model.map_tap` of fewer "
+            "channels",
+        )
     found = cluster_channels(products, parts, restarts=restarts, seed=seed).labels
-    silhouettes = {}
-    for count in range(2, min(MOST_GROUPS, len(used)) + 1):
-        tried = cluster_channels(products, count, restarts=restarts, seed=seed).labels
-        silhouettes[count] = silhouette(products, tried)
+    floats, silhouettes = products.double(), {}
+    for groups in range(2, min(MOST_GROUPS, len(used)) + 1):
+        tried = cluster_channels(products, groups, restarts=restarts, seed=seed).labels
+        silhouettes[groups] = silhouette(floats, tried)
     if not everything:
-        found = trim(products, found, keep)
+        found = trim(floats, found, keep)
     labels = torch.full((len(gram),), -1, device=gram.device)
     labels[used] = found
-    inertia = distances(products, found).clamp_min(0).gather(1, found.clamp_min(0)[:, None])[:, 0]
+    inertia = distances(floats, found).clamp_min(0).gather(1, found.clamp_min(0)[:, None])[:, 0]
     one_group = torch.where(found < 0, -1, 0)
-    whole = distances(products, one_group)[:, 0].clamp_min(0)
+    whole = distances(floats, one_group)[:, 0].clamp_min(0)
     kept = found >= 0
     return ChannelGroups(
         labels=labels,
@@ -152,7 +160,7 @@ def distances(gram: Tensor, labels: Tensor) -> Tensor:
     |p_c - mean_S|^2 = G_cc - 2/|S| sum_{j in S} G_cj + 1/|S|^2 sum_{i, j in S} G_ij
 
     Args:
-        gram: (C, C) inner products.
+        gram: (C, C) inner products; float64 is not copied.
         labels: (C,) group of every channel, -1 for channels that belong to none.
     """
     products = gram.double()

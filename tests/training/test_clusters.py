@@ -78,6 +78,15 @@ def test_too_few_living_channels_are_refused(trajectories):
         group(gram, dead_share, 2)
 
 
+def test_peaks_that_cannot_be_counted_exactly_are_refused(trajectories):
+    gram = trajectories @ trajectories.T
+    largest = int(gram.diagonal().max())
+    bound = 2**61 // (9 * 256)
+    group(gram * (bound // largest // 2), ALIVE, 2)
+    with pytest.raises(DataError, match=r"peaks of 9 channels add up.*`data\.image_size`"):
+        group(gram * (bound // largest + 1), ALIVE, 2)
+
+
 def test_the_silhouette_is_largest_at_the_true_number_of_groups():
     generator = torch.Generator().manual_seed(0)
     means = torch.tensor([[0, 0], [90, 0], [0, 90]])
