@@ -78,7 +78,8 @@ class Backbone(nn.Module):
         x = images if images.is_floating_point() else images.to(self.mean.dtype) / 255
         if self.normalise:
             x = (x - self.mean) / self.std
-        low = self.compute_dtype != torch.float32
+        # Double precision measures where the cells are.
+        low = self.compute_dtype != torch.float32 and x.dtype != torch.float64
         with torch.autocast(x.device.type, self.compute_dtype) if low else nullcontext():
             output: Tensor = self.body(x)
         seen = features = output
