@@ -23,6 +23,7 @@ from macnn.evaluation.predict import predict
 from macnn.events import Listener, Metrics, silent
 from macnn.model import MACNN, PartCNN, PartModel, PooledClassifier
 from macnn.model.alignment import part_boxes, part_centres
+from macnn.model.backbones import both
 from macnn.model.modes import evaluating
 from macnn.reading import misfit
 from macnn.training.alternation import Alternation
@@ -92,9 +93,10 @@ def find_parts(
         for batch in _as_batches(batches, 0):
             with torch.no_grad():
                 features = model.backbone(batch.images.to(device))
-            if tuple(features.shape[1:]) != model.map_shape:
+            shape = tuple(both(features)[0].shape[1:])
+            if shape != model.map_shape:
                 raise UsageError(
-                    f"`batches`: features of shape {tuple(features.shape[1:])} from images of "
+                    f"`batches`: features of shape {shape} from images of "
                     f"{tuple(batch.images.shape[-2:])} px, expected {model.map_shape}",
                     hint=f"the model was made for `image_size` {model.image_size}",
                 )
