@@ -115,3 +115,9 @@ def real_birds():
 def real_weights():
     """ImageNet weights of squeezenet1_0."""
     return _material("MACNN_TEST_WEIGHTS")
+
+
+@pytest.fixture(scope="session")
+def real_timm_weights():
+    """ImageNet weights of timm's tf_efficientnet_lite0."""
+    return _material("MACNN_TEST_TIMM_WEIGHTS")
