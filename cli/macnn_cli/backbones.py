@@ -74,7 +74,8 @@ def _show(found: dict[str, Any]) -> None:
     print_table(f"Layers at {found['measured_at']} px, the last first", columns, rows)
     if found["tap"]:
         print_line(
-            f"* is tapped by default; another: --set model.tap={found['layers'][-1]['layer']}"
+            "* is tapped by default; another with --set model.tap=LAYER, for the maps alone with "
+            "--set model.map_tap=LAYER."
         )
     if not found["measured_on"]:
         print_line("Shapes alone: with --weights, values are measured too.")
