@@ -4,7 +4,6 @@ See docs/paper.md, Channel-grouping layers to Part attention.
 """
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -37,9 +36,9 @@ class BackboneModel(nn.Module):
     """What every model of macnn is: a backbone, and something behind its feature map.
 
     feature_shape: (C, H, W) of the features of square images of `image_size` pixels; map_shape: of
-    what maps are computed from, the same unless the backbone gives a pair. feature_scale: what
-    features are multiplied by in front of fully-connected layers; measured by `macnn.find_parts`, 1
-    before.
+    what maps are computed from, the same unless the backbone gives a pair. grid: where in such
+    images the cells of the maps are. feature_scale: what features are multiplied by in front of
+    fully-connected layers; measured by `macnn.find_parts`, 1 before.
     """
 
     def __init__(self, backbone: nn.Module, image_size: int) -> None:
@@ -47,12 +46,8 @@ class BackboneModel(nn.Module):
         self.backbone = backbone
         self.image_size = image_size
         self.map_shape, self.feature_shape = map_shapes(backbone, image_size)
+        self.grid = self._grid(0)  # now: in bfloat16, or while traced, it cannot be measured
         self.feature_scale = Scale()
-
-    @cached_property
-    def grid(self) -> CellGrid:
-        """Where in images of `image_size` pixels the cells of the maps are."""
-        return self._grid(0)
 
     def _grid(self, which: int) -> CellGrid:
         """The grid of what maps are computed from, 0, or of the features, 1."""
@@ -124,7 +119,7 @@ class PartModel(BackboneModel):
         self.grouping = ChannelGrouping(parts, channels, hidden or min(channels, WIDEST))
         self.map_scale, self.response_scale = Scale(), Scale()
         finer = self.map_shape[1:] != self.feature_shape[1:]
-        resampling = between(self._grid(0), self._grid(1)) if finer else None
+        resampling = between(self.grid, self._grid(1)) if finer else None
         self.register_buffer("resampling", resampling, persistent=False)
 
     def attend(self, features: Features) -> Parts:

@@ -132,6 +132,12 @@ def test_the_cells_of_a_traceable_backbone_are_where_its_windows_are():
     assert [grid.stride for grid in grids] == [(8.0, 8.0), (8.0, 8.0)]
 
 
+def test_precision_does_not_change_where_cells_are():
+    model = MACNN(create_backbone("squeezenet1_0", weights="none"), 2, 3, image_size=96)
+    model.backbone.compute_dtype = torch.bfloat16
+    assert (model.grid.offset, model.grid.stride) == ((17.5, 17.5), (16.0, 16.0))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
