@@ -28,8 +28,7 @@ class DataSettings(Section):
     ] = setting("auto", "Layout, one of 'macnn data layouts'.", flag="--dataset")
     image_size: int = setting(
         224,
-        "Side of the square network input. If not given, that of the backbone's pretrained "
-        "weights, 224 for most.",
+        "Side of the input; if not given, the backbone's own.",
         flag="--img-size",
         unit="pixels",
         source="ours; paper: 448",

@@ -9,7 +9,7 @@ class ModelSettings(Section):
 
     backbone: str = setting(
         "tiny",
-        "'tiny' (packaged), a torchvision classifier by name, or timm/NAME.",
+        "'tiny' (packaged), one of torchvision's, or timm/NAME.",
         flag="--backbone",
         source="ours; paper: vgg19",
         min_length=1,
@@ -36,8 +36,7 @@ class ModelSettings(Section):
     )
     weights: str | None = setting(
         None,
-        "Backbone weights: a .safetensors or .pth file, pretrained (downloaded by its library; "
-        "imagenet means the same), or none.",
+        "A file, pretrained (or imagenet: downloaded), or none.",
         flag="--weights",
         source="ours; paper: imagenet",
     )
