@@ -76,7 +76,7 @@ def test_accuracy_is_compared_with_the_baseline(read):
 def test_every_setting_is_shown_with_its_source(read):
     text = " ".join(read.text.split())
     assert "data.image_size 64 flag" in text
-    assert "train.lr 0.01 default" in text
+    assert "train.momentum 0.9 default" in text
 
 
 def test_a_checkpoint_away_from_its_run_has_a_page_of_what_is_known(run_of):
