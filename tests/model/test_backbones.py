@@ -15,27 +15,6 @@ from macnn.model.backbones import (
 from macnn.model.tiny import tiny_weights_path
 
 
-@pytest.mark.parametrize(
-    ("name", "shape", "offset"),
-    [
-        ("squeezenet1_0", (512, 13, 13), 17.5),
-        ("resnet18", (512, 7, 7), 0.5),
-        ("mobilenet_v3_small", (576, 7, 7), 0.5),
-        ("densenet121", (1024, 7, 7), 14.5),
-    ],
-)
-def test_a_torchvision_network_is_cut_at_its_last_spatial_map(name, shape, offset):
-    backbone = Backbone(BackboneSpec(name))
-    assert map_shape(backbone, 224) == shape
-    assert cell_grid(backbone, 224, shape[1:]).offset == (offset, offset)
-
-
-def test_vgg_is_cut_at_the_relu_before_the_last_pooling_as_in_the_paper():
-    backbone = Backbone(BackboneSpec("vgg11"))
-    assert map_shape(backbone, 96) == (512, 6, 6)
-    assert cell_grid(backbone, 96, (6, 6)) == CellGrid((6, 6), (8.0, 8.0), (16.0, 16.0))
-
-
 def test_a_cell_is_where_its_response_comes_from():
     backbone = Backbone(BackboneSpec("squeezenet1_0")).eval()
     for parameter in backbone.parameters():
@@ -73,36 +52,6 @@ def test_parameter_names_stay_those_of_torchvision():
     assert set(Backbone(BackboneSpec("squeezenet1_0")).body.state_dict()) < set(whole)
 
 
-def test_a_tap_may_be_chosen():
-    backbone = Backbone(BackboneSpec("resnet18", "layer3"))
-    assert map_shape(backbone, 224) == (256, 14, 14)
-
-
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        (BackboneSpec("resnt18"), "did you mean 'resnet18'"),
-        (BackboneSpec("resnet18", "layer9"), "near it: layer"),
-    ],
-)
-def test_an_unknown_network_or_tap_is_refused_with_a_near_one(spec, message):
-    with pytest.raises(UsageError) as refused:
-        Backbone(spec)
-    assert message in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "tap"),
-    [
-        ("resnet18", "avgpool"),  # one cell
-        ("vit_b_32", "encoder.layers.encoder_layer_0.self_attention"),  # a pair
-    ],
-)
-def test_a_network_without_a_spatial_map_is_refused(name, tap):
-    with ShapesOnly(), pytest.raises(UsageError, match="no spatial map"):
-        map_shape(Backbone(BackboneSpec(name, tap)), 224)
-
-
 @pytest.mark.parametrize("name", ["tiny", "regnet_y_128gf", "swin_b"])
 def test_the_shape_of_a_map_is_known_before_weights_and_pixels_take_memory(name):
     with ShapesOnly():
@@ -126,11 +75,6 @@ def test_an_image_that_ends_before_the_layers_do_is_refused(name):
     with pytest.raises(UsageError, match=r"16 px are too small.*raise `data\.image_size`"):
         map_shape(backbone, 16)
     assert backbone.training
-
-
-def test_a_size_the_network_was_not_made_for_is_refused():
-    with pytest.raises(UsageError, match=r"64 px do not fit.*`data\.image_size`"):
-        map_shape(Backbone(BackboneSpec("vit_b_16", "encoder")), 64)
 
 
 def test_weights_are_never_fetched_or_left_random_silently():
