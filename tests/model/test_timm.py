@@ -5,6 +5,7 @@ import torch
 
 import macnn
 from macnn.errors import CheckpointError, UsageError
+from macnn.inference.formats import FORMATS
 from macnn.inference.recogniser import Recogniser
 from macnn.model import MACNN, create_backbone
 from macnn.model.backbones import (
@@ -61,6 +62,22 @@ def test_parts_of_any_family_are_found_trained_and_exported(name, size):
     assert answer.logits.isfinite().all()
     torch.testing.assert_close(logits, answer.logits, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(boxes, answer.boxes, rtol=0, atol=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["timm/test_vit", "timm/test_efficientnet"])
+def test_an_onnx_file_answers_as_the_network_it_was_made_from(tmp_path, name):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    model = MACNN(create_backbone(name, weights="none"), parts=2, classes=3, image_size=96)
+    recogniser = Recogniser(model.eval()).eval()
+    FORMATS["onnx"].write(recogniser, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    logits, boxes = session.run(["logits", "boxes"], {"images": images(96).numpy()})
+    with torch.no_grad():
+        expected = recogniser(images(96))
+    torch.testing.assert_close(torch.from_numpy(logits), expected.logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(torch.from_numpy(boxes), expected.boxes, rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("name", ["timm/test_vit", "timm/test_convnext", "timm/test_resnet"])
