@@ -72,21 +72,19 @@ class TrainSettings(Section):
     optimizer: str = setting(
         defaults.OPTIMIZER,
         "sgd, adamw, or timm/NAME for one of timm's.",
-        flag="--optimizer",
         pattern=r"^(sgd|adamw|timm/\w+)$",
     )
     lr: float | None = setting(
         None,
-        f"Learning rate of the classifiers; by default {RATES['sgd'].lr:g} for sgd, "
-        f"{RATES['adamw'].lr:g} for others.",
+        f"Classifiers' learning rate; {RATES['sgd'].lr:g} for sgd, {RATES['adamw'].lr:g} else.",
         flag="--lr",
         source="third party, for sgd",
         gt=0,
     )
     backbone_lr_scale: float | None = setting(
         None,
-        f"Backbone learning rate over lr; by default {RATES['sgd'].backbone_lr_scale:g} for sgd, "
-        f"{RATES['adamw'].backbone_lr_scale:g} for others.",
+        f"Backbone learning rate over lr; {RATES['sgd'].backbone_lr_scale:g} for sgd, "
+        f"{RATES['adamw'].backbone_lr_scale:g} else.",
         flag="--backbone-lr-scale",
         unit="times lr",
         source="ours; released network: 0.1",
@@ -97,7 +95,6 @@ class TrainSettings(Section):
         "Batch norms while training: train on the statistics of each batch, or eval, which keeps "
         "those of the weights. By default eval for pretrained backbones, if a process sees fewer "
         f"than {defaults.SMALL_BATCH} images at a time.",
-        flag="--batch-norm",
     )
     label_smoothing: float = setting(
         defaults.LABEL_SMOOTHING,

@@ -156,3 +156,9 @@ def test_nothing_of_an_image_stays_behind_in_a_tapped_backbone():
     backbone(images(64))
     held = [value for m in backbone.modules() for value in vars(m).values()]
     assert not any(isinstance(value, torch.Tensor) for value in held)
+
+
+def test_a_network_can_be_cut_where_no_gradients_are_taken():
+    with torch.no_grad():
+        backbone = Backbone(BackboneSpec("resnet18"))
+    assert all(parameter.requires_grad for parameter in backbone.parameters())

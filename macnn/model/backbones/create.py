@@ -62,12 +62,12 @@ def _load(backbone: Backbone, weights: str | Path | None) -> None:
     name = backbone.spec.name
     if weights == "none":
         return
-    if weights in PRETRAINED and name != TINY:
+    if name == TINY and weights in (None, *PRETRAINED):
+        tensors = read_weights(tiny.tiny_weights_path())
+    elif weights in PRETRAINED:
         tensors = library(name).pretrained(name)
     elif weights is not None:
         tensors = read_weights(Path(weights))
-    elif name == TINY:
-        tensors = read_weights(tiny.tiny_weights_path())
     else:
         raise UsageError(
             f"backbone {shown(name)}: no weights given",

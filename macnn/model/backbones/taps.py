@@ -145,7 +145,8 @@ def cut(network: nn.Module, taps: set[str], ran: list[Layer], image_size: int) -
             if not _runs(network, taps, image_size):
                 for name, module in removed.items():
                     _put(network, name, module)
-    run_on_meta(network, image_size)
+    with torch.enable_grad():
+        run_on_meta(network, image_size)
     trained = _parameters_of([kept(network, tap) for tap in taps])
     for parameter in network.parameters():
         parameter.requires_grad_(id(parameter) in trained)
