@@ -24,8 +24,7 @@ from macnn.model.backbones import (
     map_shapes,
 )
 from macnn.model.backbones.backbone import TINY
-from macnn.model.backbones.create import NEGATIVE
-from macnn.model.backbones.taps import as_map, layers
+from macnn.model.backbones.taps import as_map, is_signed, layers
 from macnn.model.modes import evaluating
 from macnn.runs.setup import completed, open_images, open_loader, prepare
 from macnn.text import shown
@@ -256,7 +255,7 @@ def _measured(
         if not parts:
             return found, None
         asked = settings.model.split_signs
-        if split.setdefault(name, bool(found[1] > NEGATIVE) if asked is None else asked):
+        if split.setdefault(name, is_signed(values) if asked is None else asked):
             values = torch.cat((values.relu(), values.neg().relu()), dim=1)
         return found, channel_peaks(values)
 

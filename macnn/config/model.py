@@ -32,7 +32,7 @@ class ModelSettings(Section):
     split_signs: bool | None = setting(
         None,
         "Make two of every channel that is grouped, its positive and its negative part. By default "
-        "where the layer has values of both signs.",
+        "where a good part of the layer is negative.",
     )
     weights: str | None = setting(
         None,

@@ -5,7 +5,7 @@ import torch
 
 from macnn.errors import UsageError
 from macnn.model.backbones import Backbone, BackboneSpec, ShapesOnly, both, map_shapes
-from macnn.model.backbones.taps import PassThrough, as_map
+from macnn.model.backbones.taps import PassThrough, as_map, is_signed
 
 
 def images(size):
@@ -162,3 +162,18 @@ def test_a_network_can_be_cut_where_no_gradients_are_taken():
     with torch.no_grad():
         backbone = Backbone(BackboneSpec("resnet18"))
     assert all(parameter.requires_grad for parameter in backbone.parameters())
+
+
+@pytest.mark.parametrize(
+    ("activation", "signed"),
+    [
+        (torch.nn.Identity(), True),
+        (torch.nn.LayerNorm(8), True),
+        (torch.nn.ReLU(), False),
+        (torch.nn.SiLU(), False),
+        (torch.nn.GELU(), False),
+    ],
+)
+def test_only_what_is_negative_in_good_part_counts_as_signed(activation, signed):
+    values = torch.randn(1000, 8, generator=torch.Generator().manual_seed(0))
+    assert is_signed(activation(values)) is signed

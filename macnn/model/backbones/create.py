@@ -15,12 +15,12 @@ from macnn.model.backbones.backbone import (
     input_config,
     library,
 )
+from macnn.model.backbones.taps import is_signed
 from macnn.model.modes import evaluating
 from macnn.model.weights import load_into, read_weights
 from macnn.text import shown
 
 PRETRAINED = ("pretrained", "imagenet")
-NEGATIVE = 0.02  # share of negative values from which on a layer has both signs
 
 
 def create_backbone(
@@ -79,9 +79,8 @@ def _load(backbone: Backbone, weights: str | Path | None) -> None:
 
 @torch.no_grad()
 def _signed(backbone: Backbone) -> bool:
-    """Whether what maps are computed from is negative in more than a trace of a test image."""
+    """Whether what maps are computed from has both signs in a test image."""
     size = input_config(backbone.spec.name).image_size
     noise = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     with evaluating(backbone):
-        seen = both(backbone(noise))[0]
-    return bool((seen < 0).float().mean() > NEGATIVE)
+        return is_signed(both(backbone(noise))[0])

@@ -20,6 +20,7 @@ from macnn.text import shown
 # First parts of the names of what turns a map into class scores, in torchvision and timm.
 HEADS = ("avgpool", "global_pool", "attn_pool", "head", "fc", "classifier", "aux", "Aux")
 IMAGES = 2  # a layer that sees another number of them sees windows
+NEGATIVE = 0.1  # share of the energy of a layer that is negative, from which on it has both signs
 _KEPT = "_kept"
 
 
@@ -59,6 +60,11 @@ def as_map(output: Any) -> Any:
         side = math.isqrt(output.shape[1])  # what is in front is less than 2 side + 1
         return output[:, output.shape[1] - side * side :].mT.unflatten(2, (side, side))
     return output
+
+
+def is_signed(values: Tensor) -> bool:
+    """Whether what is negative matters; of SiLU and GELU it does not."""
+    return bool(values.clamp(max=0).square().sum() > NEGATIVE * values.square().sum())
 
 
 def layers(network: nn.Module, image_size: int) -> list[Layer]:
