@@ -36,6 +36,10 @@ class CellGrid:
         size, offset, stride = self._tensors(pixels)
         return ((pixels - offset) / stride + 0.5) / size
 
+    def shifted(self, x: float, y: float) -> "CellGrid":
+        """The same cells, each so many pixels further right and down."""
+        return CellGrid(self.size, (self.offset[0] + x, self.offset[1] + y), self.stride)
+
     def scaled(self, factor: int) -> "CellGrid":
         """The same cells in an image so many times as large."""
         (left, top), (across, down) = self.offset, self.stride

@@ -14,7 +14,7 @@ from macnn.errors import UsageError
 from macnn.model.alignment import CellGrid, between, cell_grid
 from macnn.model.backbones import Features, both, map_shapes
 from macnn.model.grouping import ChannelGrouping
-from macnn.model.scale import Scale
+from macnn.model.scale import Scale, Shift
 from macnn.model.weights import misshapen
 from macnn_kernels import part_attention
 
@@ -36,9 +36,9 @@ class BackboneModel(nn.Module):
     """What every model of macnn is: a backbone, and something behind its feature map.
 
     feature_shape: (C, H, W) of the features of square images of `image_size` pixels; map_shape: of
-    what maps are computed from, the same unless the backbone gives a pair. grid: where in such
-    images the cells of the maps are. feature_scale: what features are multiplied by in front of
-    fully-connected layers; measured by `macnn.find_parts`, 1 before.
+    what maps are computed from, the same unless the backbone gives a pair. feature_scale: what
+    features are multiplied by in front of fully-connected layers; measured by `macnn.find_parts`,
+    1 before.
     """
 
     def __init__(self, backbone: nn.Module, image_size: int) -> None:
@@ -46,15 +46,7 @@ class BackboneModel(nn.Module):
         self.backbone = backbone
         self.image_size = image_size
         self.map_shape, self.feature_shape = map_shapes(backbone, image_size)
-        self.grid = self._grid(0)  # now: in bfloat16, or while traced, it cannot be measured
         self.feature_scale = Scale()
-
-    def _grid(self, which: int) -> CellGrid:
-        """The grid of what maps are computed from, 0, or of the features, 1."""
-        shape = (self.map_shape, self.feature_shape)[which]
-        return cell_grid(
-            self.backbone, self.image_size, shape[1:], lambda x: both(self.backbone(x))[which]
-        )
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -75,7 +67,9 @@ class PartModel(BackboneModel):
 
     parts: N. activation, power: of the attention maps. response_scale: what responses are
     multiplied by in front of the activation, and map_scale: what maps are computed from, in front
-    of the grouping layers; measured by `macnn.find_parts`, 1 before.
+    of the grouping layers; measured by `macnn.find_parts`, 1 before. windows: where in images of
+    `image_size` pixels the windows of the cells of the maps are; shift: how far from there they
+    look; measured by `macnn.find_parts`, 0 before.
     """
 
     resampling: Tensor | None
@@ -117,10 +111,23 @@ class PartModel(BackboneModel):
         self.parts = parts
         self.activation, self.power = activation, power
         self.grouping = ChannelGrouping(parts, channels, hidden or min(channels, WIDEST))
-        self.map_scale, self.response_scale = Scale(), Scale()
+        self.map_scale, self.response_scale, self.shift = Scale(), Scale(), Shift()
+        self.windows = self._windows(0)  # now: in bfloat16, or while traced, it cannot be measured
         finer = self.map_shape[1:] != self.feature_shape[1:]
-        resampling = between(self.grid, self._grid(1)) if finer else None
+        resampling = between(self.windows, self._windows(1)) if finer else None
         self.register_buffer("resampling", resampling, persistent=False)
+
+    @property
+    def grid(self) -> CellGrid:
+        """Where in images of `image_size` pixels the cells of the maps look."""
+        return self.windows.shifted(*self.shift.numbers)
+
+    def _windows(self, which: int) -> CellGrid:
+        """The windows of what maps are computed from, 0, or of the features, 1."""
+        shape = (self.map_shape, self.feature_shape)[which]
+        return cell_grid(
+            self.backbone, self.image_size, shape[1:], lambda x: both(self.backbone(x))[which]
+        )
 
     def attend(self, features: Features) -> Parts:
         """Find the parts in features (B, C, H, W), or a pair of them."""

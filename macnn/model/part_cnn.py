@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from macnn.errors import UsageError
-from macnn.model.alignment import part_centres
+from macnn.model.alignment import CellGrid, part_centres
 from macnn.model.backbones import Features, both
 from macnn.model.classifiers import PartClassifiers
 from macnn.model.crops import crop, squares, strong_box
@@ -81,7 +81,11 @@ class PartCNN(nn.Module):
         channels = locator.feature_shape[0]
         self.classifiers = StreamClassifiers(self.stream_count, channels, locator.classes)
         self.shrink = image_size // locator.image_size
-        self.grid = locator.grid.scaled(self.shrink)
+
+    @property
+    def grid(self) -> CellGrid:
+        """Where in images of `image_size` pixels the cells of the maps look."""
+        return self.locator.grid.scaled(self.shrink)
 
     @property
     def stream_count(self) -> int:

@@ -1,4 +1,4 @@
-"""A factor that is measured on data, and belongs to the state of a model."""
+"""Numbers that are measured on data, and belong to the state of a model."""
 
 from typing import Any
 
@@ -6,27 +6,45 @@ import torch
 from torch import Tensor, nn
 
 
-class Scale(nn.Module):
-    """A positive factor: a float32 buffer in the state, and the same as a number for operators.
+class Measured(nn.Module):
+    """A float32 buffer in the state, and the same as numbers, for operators and geometry.
 
-    An operator takes a number; reading the buffer at every step would wait for the device.
+    Those take numbers; reading the buffer at every step would wait for the device.
     """
 
     value: Tensor
 
-    def __init__(self) -> None:
-        """Begin as 1."""
+    def __init__(self, start: float, *size: int) -> None:
         super().__init__()
-        self.register_buffer("value", torch.ones(()))
-        self.number = 1.0
+        self.register_buffer("value", torch.full(size, start))
+        self.numbers = (start,) * self.value.numel()
         self.register_load_state_dict_post_hook(_read)  # type: ignore[no-untyped-call]
 
-    def set(self, number: float) -> None:
-        """Set the factor, as float32 rounds it."""
-        self.value.fill_(number)
-        self.number = self.value.item()
+    def set(self, *numbers: float) -> None:
+        """Set the numbers, as float32 rounds them."""
+        self.value.copy_(torch.tensor(numbers).view_as(self.value))
+        self.numbers = tuple(self.value.flatten().tolist())
 
 
-def _read(scale: nn.Module, _: Any) -> None:
-    assert isinstance(scale, Scale)
-    scale.number = scale.value.item()
+class Scale(Measured):
+    """A positive factor, 1 to begin with."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+
+    @property
+    def number(self) -> float:
+        """The factor."""
+        return self.numbers[0]
+
+
+class Shift(Measured):
+    """x and y in pixels, 0 to begin with."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0, 2)
+
+
+def _read(measured: nn.Module, _: Any) -> None:
+    assert isinstance(measured, Measured)
+    measured.numbers = tuple(measured.value.flatten().tolist())

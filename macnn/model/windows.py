@@ -21,7 +21,7 @@ STEP = 1e-4  # products of features are not linear; a small difference of two im
 PASSING = {
     *("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "prelu"),
     *("elu", "elu_", "selu", "celu", "gelu", "silu", "silu_", "mish", "hardswish", "hardswish_"),
-    *("softplus", "tanh", "clamp", "clamp_", "dropout"),
+    *("softplus", "tanh", "clamp", "clamp_", "dropout", "neg"),  # neg: of split signs
 }
 NORMS = {"batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"}
 GATES = {"sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_"}

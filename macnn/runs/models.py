@@ -108,6 +108,7 @@ def continue_macnn(
     model = build_on(start.backbone, spec, MACNN)
     model.grouping = start.grouping
     model.feature_scale, model.map_scale = start.feature_scale, start.map_scale
+    model.shift = start.shift
     gain = settings.model.gain
     scale = start.response_scale.number * gain / checkpoint.settings.model.gain
     if not 0 < scale <= bounds.SCALE:

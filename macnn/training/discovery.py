@@ -22,6 +22,7 @@ from macnn.errors import NonFiniteError, UsageError
 from macnn.events import Listener, Notice, Progress
 from macnn.model import PartModel
 from macnn.model.backbones import Features, both
+from macnn.model.receptive_field import gaze
 from macnn.reading import Document
 from macnn.training.clusters import ChannelGroups, group_channels, weakness
 from macnn.training.saved import LARGEST, check_tensors, rows, shaped, typed
@@ -29,6 +30,7 @@ from macnn_kernels import channel_peaks, peak_gram
 
 FIT_IMAGES = 4096  # pooled features kept for fitting
 SCALE_IMAGES = 256  # images the response scale is measured on
+GAZE_IMAGES = 32  # images that say where cells look
 MATRICES = 4  # as large as the Gram matrix, that clustering holds at once
 LARGEST_FEATURE = 1e15  # that layers can still be fitted to, in units of the feature scale
 Count = Annotated[int, Field(ge=0, le=bounds.COUNT)]
@@ -237,7 +239,9 @@ def form_parts(
     _fit(model.grouping, inputs, indicators, fit_steps, fit_lr, seed, listen)
     with torch.no_grad():
         weights = model.grouping(inputs)
-    response_scale = gain / _response_std(model, batches)
+    response_std, gazes = _look(model, batches)
+    model.shift.set(*_shift(gazes, model.windows.stride))
+    response_scale = gain / response_std
     if not 0 < response_scale < math.inf:
         raise _not_finite()
     model.response_scale.set(response_scale)
@@ -279,15 +283,36 @@ def _fit(
 
 
 @torch.no_grad()
-def _response_std(model: PartModel, batches: Iterable[Batch]) -> float:
-    """Standard deviation over positions of sum_c d_c F_c, averaged over parts and images."""
+def _look(model: PartModel, batches: Iterable[Batch]) -> tuple[float, Tensor]:
+    """What remains to be measured of responses and cells, on some of the images.
+
+    Returns:
+        The standard deviation over positions of sum_c d_c F_c, averaged over parts and images; and
+        how far from their windows cells look (n, 2).
+    """
     device = next(model.parameters()).device
-    summed, images = torch.zeros((), dtype=torch.float64, device=device), 0
+    summed, images, gazes = torch.zeros((), dtype=torch.float64, device=device), 0, []
     for batch in batches:
-        features = both(model.backbone(batch.to(device).images))[0].float()
+        here = batch.to(device).images
+        if images < GAZE_IMAGES:
+            gazes.append(gaze(model.backbone, model.windows, here))
+        features = both(model.backbone(here))[0].float()
         response = torch.einsum("bnc,bchw->bnhw", model.channel_weights(features), features)
         summed += response.flatten(2).std(dim=2).mean(dim=1).sum(dtype=torch.float64)
         images += batch.total
         if images >= SCALE_IMAGES:
             break
-    return max(distributed.all_reduce(summed).item() / images, 1e-12)
+    std = max(distributed.all_reduce(summed).item() / images, 1e-12)
+    return std, torch.cat(distributed.all_gather(torch.cat(gazes)))
+
+
+def _shift(gazes: Tensor, stride: tuple[float, float]) -> tuple[float, float]:
+    """How far from their windows cells look, in pixels; 0 where that is little, or uncertain."""
+    x, y = (
+        known.mean().item()
+        if len(known := axis[axis.isfinite()]) > 1
+        and abs(known.mean()) > max(step / 8, 3 * known.std() / math.sqrt(len(known)))
+        else 0.0
+        for axis, step in zip(gazes.T, stride, strict=True)
+    )
+    return x, y

@@ -6,11 +6,20 @@ from torch import nn
 from macnn import events
 from macnn.data.loaders import Batch
 from macnn.errors import NonFiniteError, UsageError
+from macnn.model.alignment import CellGrid
 from macnn.model.grouping import ChannelGrouping
-from macnn.model.scale import Scale
+from macnn.model.scale import Scale, Shift
 from macnn.training import discovery
 from macnn.training.discovery import ChannelStatistics, form_parts
 from macnn_kernels import channel_peaks, cluster_channels
+
+
+@pytest.fixture(autouse=True, scope="module")
+def straight():
+    """Cells look at the centre of their windows: these models have no images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(discovery, "gaze", lambda *_: torch.zeros(1, 2))
+        yield
 
 
 class Moving(nn.Module):
@@ -20,6 +29,7 @@ class Moving(nn.Module):
         super().__init__()
         self.parts = 3
         self.map_scale, self.feature_scale, self.response_scale = Scale(), Scale(), Scale()
+        self.shift, self.windows = Shift(), CellGrid((side, side), (4.0, 4.0), (8.0, 8.0))
         self.map_shape = self.feature_shape = (channels + 1, side, side)
         self.grouping = ChannelGrouping(3, channels + 1, 8)
         draw = torch.Generator().manual_seed(0)
@@ -147,3 +157,19 @@ def test_features_out_of_range_end_the_search_for_parts(value):
     few = FIT | {"restarts": 2, "fit_steps": 1}
     with pytest.raises(NonFiniteError, match="features are not finite; use other"):
         form_parts(model, Indices(8).epoch(), statistics, **few, listen=events.silent)
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        ([-12.0, -10.0, -14.0, -12.0], -12.0),
+        ([-12.0, float("nan"), -14.0, -13.0], -13.0),
+        ([-1.0, -1.2, -0.8, -1.0], 0.0),  # an eighth of a cell decides nothing
+        ([-30.0, 20.0, -25.0, 5.0], 0.0),  # who knows
+        ([-12.0], 0.0),
+        ([float("nan")] * 3, 0.0),
+    ],
+)
+def test_cells_are_shifted_by_what_is_large_and_certain(x, expected):
+    gazes = torch.tensor([x, [0.0] * len(x)], dtype=torch.float64).T
+    assert discovery._shift(gazes, (32.0, 32.0)) == pytest.approx((expected, 0.0))
