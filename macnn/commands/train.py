@@ -6,7 +6,7 @@ from macnn.commands.training_loop import open_output, train_in_run
 from macnn.config import Settings
 from macnn.data.samples import ImageSet
 from macnn.errors import UsageError
-from macnn.events import Listener, track
+from macnn.events import Listener, Notice, track
 from macnn.model import MACNN, PooledClassifier
 from macnn.model.specs import Spec
 from macnn.runs.checkpoint import Checkpoint
@@ -96,7 +96,12 @@ def _probe(
     held_out = images.split("validation")
     validation = open_loader(settings, held_out).epoch() if held_out.samples else None
     found = linear_probe(models, batches, validation)
-    return {name: value for name, value in zip(names, found, strict=True) if value is not None}
+    reached = {name: value for name, value in zip(names, found, strict=True) if value is not None}
+    if reached:
+        of_pool = f", of a global average pool {reached[names[1]]:.1%}" if len(reached) > 1 else ""
+        text = f"linear probe: {reached[names[0]]:.1%} of the validation images{of_pool}"
+        listen(Notice("info", text))
+    return reached
 
 
 def _model(

@@ -20,11 +20,14 @@ def test_a_training_that_needs_parts_says_where_to_name_them(settings, tmp_path,
 
 def test_classifiers_are_fitted_first_and_what_they_reach_is_recorded(settings, tmp_path):
     path = {"model.parts": 0}
-    summary = train.run(settings("run", path), None, overwrite=False, listen=events.silent)
+    told = []
+    summary = train.run(settings("run", path), None, overwrite=False, listen=told.append)
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     first = json.loads(lines[0])
     assert (first["phase"], first["step"]) == ("probe", 0)
     assert summary["probe_accuracy"] == first["accuracy"]
+    said = f"linear probe: {first['accuracy']:.1%} of the validation images"
+    assert Notice("info", said) in told
 
 
 def test_training_that_ends_below_a_linear_probe_says_so(settings, monkeypatch):
