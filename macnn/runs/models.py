@@ -74,7 +74,7 @@ def load_model(checkpoint: Checkpoint) -> Model:
         with torch.random.fork_rng(devices=[]), ShapesOnly():
             shapes = build(spec).state_dict()
     except UsageError as error:
-        raise CheckpointError(f"{where}: its network cannot be built ({error.problem})") from None
+        raise CheckpointError(f"{where}: its network cannot be built ({error})") from None
     tensors = checkpoint.tensors("model")
     _check_fit(shapes, tensors, checkpoint)
     model = build(spec)

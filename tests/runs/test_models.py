@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from macnn.config import resolve
 from macnn.errors import CheckpointError, UsageError
 from macnn.model import MACNN, PartCNN, PartLocator, PooledClassifier
+from macnn.model.backbones import from_timm
 from macnn.model.specs import MACNNSpec, PartCNNSpec, build
 from macnn.reading import parse_json
 from macnn.runs.checkpoint import read_checkpoint
@@ -120,6 +121,13 @@ def test_a_description_that_is_not_its_tensors_is_refused_before_it_takes_memory
         with pytest.raises(CheckpointError, match=r"fit its network|cannot be built|damaged"):
             load_model(lied)
     assert set(made) <= {"meta"}
+
+
+def test_a_network_of_timm_without_timm_names_the_extra(checkpoint, monkeypatch):
+    monkeypatch.setattr(from_timm, "find_spec", lambda name: None)
+    network = replace(checkpoint.network, backbone="timm/resnet18")
+    with pytest.raises(CheckpointError, match=r"cannot be built .*pip install 'macnn\[timm\]'"):
+        load_model(replace(checkpoint, network=network))
 
 
 def test_where_parts_are_found_does_not_depend_on_what_is_checked_first(checkpoint):
