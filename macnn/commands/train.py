@@ -12,7 +12,14 @@ from macnn.model.specs import Spec
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.models import continue_macnn, continue_pooled, load, new_pooled
 from macnn.runs.session import session
-from macnn.runs.setup import completed, open_images, open_loader, prepare, to_device
+from macnn.runs.setup import (
+    completed,
+    open_images,
+    open_loader,
+    prepare,
+    to_device,
+    with_batch_norm,
+)
 from macnn.runs.summaries import AlternationSummary, finished_summary
 from macnn.training.alternation import Alternation
 from macnn.training.epochs import PooledTraining
@@ -44,6 +51,7 @@ def run(
     """
     settings = completed(settings)
     with session(settings):
+        settings = with_batch_norm(settings)
         if resume is not None and (done := finished_summary(resume.run, AlternationSummary)):
             return done
         output = open_output(settings, init, resume, overwrite=overwrite, listen=listen)

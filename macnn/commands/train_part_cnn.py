@@ -10,7 +10,15 @@ from macnn.model import PartCNN
 from macnn.runs.checkpoint import Checkpoint
 from macnn.runs.models import load, new_part_cnn
 from macnn.runs.session import session
-from macnn.runs.setup import check_classes, completed, open_images, open_loader, prepare, to_device
+from macnn.runs.setup import (
+    check_classes,
+    completed,
+    open_images,
+    open_loader,
+    prepare,
+    to_device,
+    with_batch_norm,
+)
 from macnn.runs.summaries import TrainingSummary, finished_summary
 from macnn.training.epochs import StreamTraining
 
@@ -38,6 +46,7 @@ def run(
     """
     settings = completed(settings)
     with session(settings):
+        settings = with_batch_norm(settings)
         if resume is not None and (done := finished_summary(resume.run, TrainingSummary)):
             return done
         output = open_output(settings, init, resume, overwrite=overwrite, listen=listen)

@@ -67,9 +67,7 @@ def prepare(settings: Settings) -> torch.device:
 
 
 def completed(settings: Settings) -> Settings:
-    """Settings with what follows from others: images as the backbone knows them, batch norms.
-
-    What was given stays.
+    """Settings with images as the backbone's pretrained weights expect them; what was given stays.
 
     Raises:
         UsageError: an unknown backbone.
@@ -80,12 +78,17 @@ def completed(settings: Settings) -> Settings:
         own["image_size"] = config.image_size
     if data.interpolation is None:
         own["interpolation"] = config.interpolation
-    train, each = settings.train, -(-data.batch_size // distributed.world_size())
+    return settings.model_copy(update={"data": data.model_copy(update=own)})
+
+
+def with_batch_norm(settings: Settings) -> Settings:
+    """Settings that say how batch norms train; the processes must have found each other."""
+    train, each = settings.train, -(-settings.data.batch_size // distributed.world_size())
+    if train.batch_norm is not None:
+        return settings
     keeps = settings.model.weights != "none" and each < SMALL_BATCH
-    norm = {"batch_norm": train.batch_norm or ("eval" if keeps else "train")}
-    return settings.model_copy(
-        update={"data": data.model_copy(update=own), "train": train.model_copy(update=norm)}
-    )
+    norm = {"batch_norm": "eval" if keeps else "train"}
+    return settings.model_copy(update={"train": train.model_copy(update=norm)})
 
 
 def to_device(model: M, settings: Settings, device: torch.device) -> M:

@@ -1,7 +1,8 @@
 import pytest
 
+from macnn import distributed
 from macnn.config import Settings
-from macnn.runs.setup import completed
+from macnn.runs.setup import completed, with_batch_norm
 
 
 def settings(**sections):
@@ -47,4 +48,14 @@ def test_batch_norms_of_trained_backbones_keep_their_statistics_in_small_batches
         data={"batch_size": batch_size},
         train={"batch_norm": given},
     )
-    assert completed(chosen).train.batch_norm == expected
+    assert with_batch_norm(chosen).train.batch_norm == expected
+
+
+def test_how_batch_norms_train_is_decided_by_what_each_process_sees(monkeypatch):
+    chosen = settings(model={"weights": "pretrained"}, data={"batch_size": 128})
+    monkeypatch.setattr(distributed, "world_size", lambda: 8)
+    assert with_batch_norm(chosen).train.batch_norm == "eval"
+
+
+def test_finding_parts_decides_nothing_for_the_training_that_follows():
+    assert completed(settings()).train.batch_norm is None
