@@ -81,7 +81,7 @@ _ARGUMENTS: dict[str, dict[str, str]] = {
     },
     "data synth": {
         "The birds of the demo": "--output birds",
-        "Fewer and smaller ones": "--classes 4 --images-per-class 30 --size 112 --output birds",
+        "Fewer and smaller ones": "--images-per-class 30 --size 112 --output birds",
     },
     "config show": {
         "What a preset changes": "--preset paper",
