@@ -70,9 +70,8 @@ class _Means(TorchFunctionMode):
         if stand_in := STAND_INS.get(name):
             return stand_in(*args, **kwargs)
         if name == "softmax" and args[0].dim() > 2 and args[0].shape[-1] == args[0].shape[-2]:
-            return (
-                torch.eye(args[0].shape[-1], device=args[0].device).to(args[0]).expand_as(args[0])
-            )
+            itself = torch.eye(args[0].shape[-1], device=args[0].device)
+            return itself.to(args[0]).expand_as(args[0])
         if name in PASSING:
             return args[0]
         if name in GATES:
@@ -203,9 +202,8 @@ def _extended(x: Tensor, pad: Any, *_: Any, **__: Any) -> Tensor:
 def _own_value(query: Tensor, _key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
     if query.shape[:-1] == value.shape[:-1]:
         return value
-    return value.new_zeros(
-        *query.shape[:-1], value.shape[-1]
-    )  # others' values say nothing of where
+    # The values of other, fewer tokens say nothing of where this one is.
+    return value.new_zeros(*query.shape[:-1], value.shape[-1])
 
 
 def _pair(value: Any) -> Any:
