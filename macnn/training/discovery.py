@@ -295,7 +295,8 @@ def _look(model: PartModel, batches: Iterable[Batch]) -> tuple[float, Tensor]:
     for batch in batches:
         here = batch.to(device).images
         if images < GAZE_IMAGES:
-            gazes.append(gaze(model.backbone, model.windows, here))
+            few = here[:GAZE_IMAGES]  # gradients take memory that the pass did not
+            gazes.append(gaze(model.backbone, model.windows, few))
         features = both(model.backbone(here))[0].float()
         response = torch.einsum("bnc,bchw->bnhw", model.channel_weights(features), features)
         summed += response.flatten(2).std(dim=2).mean(dim=1).sum(dtype=torch.float64)
