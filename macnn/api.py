@@ -170,7 +170,7 @@ def train(
     source, chosen = _Source(batches, model.classes, seed), _train_settings(settings)
     trainer: Trainer
     if isinstance(model, PooledClassifier):
-        rounds, epochs = chosen.rounds, chosen.epochs
+        rounds, epochs = chosen.rounds_of(len(source)), chosen.epochs
         trainer = PooledTraining(model, source, chosen, listen, rounds=rounds, epochs=epochs)
     else:
         trainer = Alternation(model, source, source, chosen, listen)

@@ -14,6 +14,7 @@ ACTIVATION: Activation = "sigmoid"  # paper
 POWER = 8.0  # ours; paper: 1, released network: 4
 GAIN = 1.0  # ours
 MAP_GRADIENT = False  # ours; paper: True
+WHOLE_IMAGE = True  # ours; paper: in the joint stage alone
 PART_FEATURES: PartFeatures = "plain"  # paper
 
 # Finding the parts
@@ -31,7 +32,7 @@ ANCHOR_WEIGHT = 20.0  # ours; paper: 0
 CONV_GROUPING_WEIGHT = 1.0  # ours; paper: 0
 
 # The alternation
-ROUNDS = 24  # ours
+STEPS, ROUNDS = 1500, (8, 24)  # ours: steps wanted, in so many rounds
 EPOCHS = 2  # ours
 GROUPING_STEPS = 10  # ours
 TOLERANCE = 0.0  # ours

@@ -52,7 +52,9 @@ def trained(tmp_path_factory):
     kinds = {
         "parts": (LocatorSpec(**found), PartLocator),
         "macnn": (
-            MACNNSpec(**found, classes=16, part_features="plain", map_gradient=False),
+            MACNNSpec(
+                **found, classes=16, part_features="plain", map_gradient=False, whole_image=True
+            ),
             MACNN,
         ),
         "baseline": (PooledSpec(**seen, classes=16), PooledClassifier),

@@ -9,7 +9,11 @@ from macnn_cli.options import AUTO, JSON, OVERWRITE, QUIET, RESUME, Given, resum
 @takes_settings(
     *("data", "model", "pretrain", "run"),
     also=("run.kernels",),
-    without=("data.augment", "model.map_gradient", "model.part_features", "run.tensorboard"),
+    without=(
+        "data.augment",
+        *(f"model.{name}" for name in ("map_gradient", "part_features", "whole_image")),
+        "run.tensorboard",
+    ),
 )
 def pretrain_parts(
     *,

@@ -18,7 +18,8 @@ INIT = Annotated[
 OF_PARTS = (
     *(f"model.{name}" for name in ("hidden", "activation", "power", "gain", "map_gradient")),
     *("model.map_tap", "model.split_signs"),
-    *("model.part_features", "train.grouping_steps", "train.grouping_lr", "train.margin"),
+    *("model.part_features", "model.whole_image"),
+    *("train.grouping_steps", "train.grouping_lr", "train.margin"),
     *("train.distance_weight", "train.distance_unit", "train.diversity_weight"),
     *("train.anchor_weight", "train.conv_grouping_weight"),
 )

@@ -19,6 +19,7 @@ from macnn.runs.setup import (
     prepare,
     to_device,
     with_batch_norm,
+    with_rounds,
 )
 from macnn.runs.summaries import AlternationSummary, finished_summary
 from macnn.training.alternation import Alternation
@@ -63,6 +64,7 @@ def run(
             )
         device = prepare(settings)
         images = open_images(settings, listen)
+        settings = with_rounds(settings, images)
         spec, model = _model(settings, init, resume, images)
         to_device(model, settings, device)
         probed = _probe(model, images, settings, listen) if resume is None else {}
@@ -135,7 +137,12 @@ def _trainer(
     training = open_loader(settings, samples, augment=augment, shuffle=True, stream=2)
     if isinstance(model, PooledClassifier):
         return PooledTraining(
-            model, training, train, listen, rounds=train.rounds, epochs=train.epochs
+            model,
+            training,
+            train,
+            listen,
+            rounds=train.rounds_of(len(training)),
+            epochs=train.epochs,
         )
     unaugmented = open_loader(settings, samples)
     device = next(model.parameters()).device

@@ -80,6 +80,12 @@ class ModelSettings(Section):
         "say where to look and L_cls what to look for.",
         source="ours; paper: true",
     )
+    whole_image: bool = setting(
+        defaults.WHOLE_IMAGE,
+        "Let one more classifier see the features averaged over the whole image, and add its "
+        "logits to those of the parts.",
+        source="ours; paper: in the joint stage",
+    )
     part_features: defaults.PartFeatures = setting(
         defaults.PART_FEATURES,
         "Part features before the classifiers: plain as pooled, so that an absent part says less, "

@@ -1,5 +1,7 @@
 """Settings of the stages: part pre-training, alternation, joint recognition."""
 
+import math
+
 from macnn import bounds, defaults
 from macnn.config.section import Section, setting
 from macnn.defaults import RATES, Rates
@@ -39,9 +41,10 @@ class PretrainSettings(Section):
 class TrainSettings(Section):
     """Alternating optimisation (docs/paper.md, Alternating optimisation)."""
 
-    rounds: int = setting(
-        defaults.ROUNDS,
-        "Rounds of grouping and convolution phases.",
+    rounds: int | None = setting(
+        None,
+        f"Rounds of both phases; by default {defaults.ROUNDS[0]} to {defaults.ROUNDS[1]}, for "
+        f"{defaults.STEPS:,} steps.",
         flag="--rounds",
         unit="rounds",
         ge=1,
@@ -184,6 +187,13 @@ class TrainSettings(Section):
         usual = RATES.get(self.optimizer, RATES["adamw"])._asdict()
         given = {name: getattr(self, name) for name in usual}
         return Rates(**usual | {name: v for name, v in given.items() if v is not None})
+
+    def rounds_of(self, steps: int) -> int:
+        """Rounds, `steps` being those of an epoch: as given, or as the data set wants."""
+        if self.rounds is not None:
+            return self.rounds
+        fewest, most = defaults.ROUNDS
+        return min(max(math.ceil(defaults.STEPS / (steps * self.epochs)), fewest), most)
 
 
 class PartCNNSettings(Section):

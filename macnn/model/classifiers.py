@@ -1,4 +1,4 @@
-"""One linear classifier per part (docs/paper.md, Part classification)."""
+"""Linear classifiers side by side (docs/paper.md, Part classification)."""
 
 import math
 
@@ -7,24 +7,22 @@ from torch import Tensor, nn
 
 
 class PartClassifiers(nn.Module):
-    """N linear classifiers side by side.
+    """M linear classifiers, each with an input of its own.
 
-    `forward` takes features (B, N, C) and gives logits (B, N, classes).
+    `forward` takes features (B, M, C) and gives logits (B, M, classes).
     """
 
-    def __init__(self, parts: int, channels: int, classes: int, normalised: bool) -> None:
+    def __init__(self, count: int, channels: int, classes: int) -> None:
         super().__init__()
-        self.normalised = normalised
         bound = 1 / math.sqrt(channels)  # as torch.nn.Linear
-        self.weight = nn.Parameter(torch.empty(parts, classes, channels).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.zeros(parts, classes))
+        self.weight = nn.Parameter(torch.empty(count, classes, channels).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(count, classes))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Classify every part by its own feature."""
-        return torch.einsum("bnc,nkc->bnk", self.inputs(features), self.weight) + self.bias
+        """Classify by every feature."""
+        return torch.einsum("bnc,nkc->bnk", features, self.weight) + self.bias
 
-    def inputs(self, features: Tensor) -> Tensor:
-        """What is multiplied by the weights."""
-        return (
-            nn.functional.rms_norm(features, features.shape[-1:]) if self.normalised else features
-        )
+
+def normalised(features: Tensor) -> Tensor:
+    """Features (..., C) scaled to unit root mean square, so that none outweighs another."""
+    return nn.functional.rms_norm(features, features.shape[-1:])

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from macnn.errors import UsageError
 from macnn.model.alignment import CellGrid, part_centres
 from macnn.model.backbones import Features, both
-from macnn.model.classifiers import PartClassifiers
+from macnn.model.classifiers import PartClassifiers, normalised
 from macnn.model.crops import crop, squares, strong_box
 from macnn.model.locator import pooled
-from macnn.model.macnn import MACNN
+from macnn.model.macnn import MACNN, WHOLE
 
-WHOLE, OBJECT, SUMMED = "whole image", "object", "summed parts"
+OBJECT, LOCATOR = "object", "locator"
 
 
 class PartCNNOutput(NamedTuple):
@@ -95,7 +95,8 @@ class PartCNN(nn.Module):
     @property
     def classifier_names(self) -> tuple[str, ...]:
         """What the rows of `PartCNNOutput.classifier_logits` are."""
-        return (WHOLE, OBJECT, *self.locator.classifier_names, SUMMED)
+        parts = (f"part {i}" for i in range(1, self.parts + 1))
+        return (WHOLE, OBJECT, *parts, LOCATOR)
 
     def train(self, mode: bool = True) -> "PartCNN":
         """Set the mode of the streams; the locator stays as it is evaluated."""
@@ -151,10 +152,10 @@ class StreamClassifiers(nn.Module):
 
     def __init__(self, streams: int, channels: int, classes: int) -> None:
         super().__init__()
-        self.alone = PartClassifiers(streams, channels, classes, normalised=True)
+        self.alone = PartClassifiers(streams, channels, classes)
         self.joint = nn.Linear(streams * channels, classes)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Classify by every stream, and by all of them."""
-        scaled = nn.functional.rms_norm(features, features.shape[-1:])
-        return self.alone(features), self.joint(scaled.flatten(1))
+        scaled = normalised(features)
+        return self.alone(scaled), self.joint(scaled.flatten(1))

@@ -59,6 +59,7 @@ class MACNNSpec(LocatorSpec):
     classes: Classes
     part_features: PartFeatures
     map_gradient: bool
+    whole_image: bool
 
 
 @dataclass(frozen=True, kw_only=True)

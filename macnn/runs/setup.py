@@ -91,6 +91,13 @@ def with_batch_norm(settings: Settings) -> Settings:
     return settings.model_copy(update={"train": train.model_copy(update=norm)})
 
 
+def with_rounds(settings: Settings, images: ImageSet) -> Settings:
+    """Settings that say how long the training images are trained on."""
+    steps = -(-len(images.split("train").samples) // settings.data.batch_size)
+    rounds = {"rounds": settings.train.rounds_of(steps)}
+    return settings.model_copy(update={"train": settings.train.model_copy(update=rounds)})
+
+
 def to_device(model: M, settings: Settings, device: torch.device) -> M:
     """Move a model to its device, and let its convolutions compute as the settings say."""
     for module in model.modules():

@@ -64,7 +64,7 @@ class Alternation(Trainer):
             training,
             settings,
             listen,
-            rounds=settings.rounds,
+            rounds=settings.rounds_of(len(training)),
             epochs=settings.epochs,
         )
         self.phases = (GROUPING, CONVOLUTION) if settings.grouping_steps else (CONVOLUTION,)
@@ -140,7 +140,7 @@ class Alternation(Trainer):
         """L_cls, and what keeps the maps apart and in place meanwhile."""
         attention, weight = output.attention, self.settings.conv_grouping_weight
         loss = part_classification_loss(
-            output.part_logits, batch.labels, label_smoothing=self.settings.label_smoothing
+            output.classifier_logits, batch.labels, label_smoothing=self.settings.label_smoothing
         )
         right = output.logits.detach().argmax(dim=1) == batch.labels
         self.meters.add(len(batch.labels), attention, cls=loss, accuracy=right.float().mean())

@@ -59,16 +59,16 @@ def test_it_is_evaluated_stream_by_stream_and_jointly(macnn, located, run):
     code, out, err = macnn("eval", "--checkpoint", run, "--baseline", baseline)
     assert code == 0, err
     assert "part-cnn checkpoint, 16 test images" in out
-    for name in (*STREAMS, "summed parts", "joint", "baseline"):
+    for name in (*STREAMS, "locator", "joint", "baseline"):
         assert f"│ {name} " in out
     result = json.loads((run / "report" / "eval-test.json").read_text())
-    assert result["classification"]["classifiers"] == [*STREAMS, "summed parts"]
+    assert result["classification"]["classifiers"] == [*STREAMS, "locator"]
     assert len(result["classification"]["parts"]) == 7
     assert len(result["localisation"]["one_to_one"]) == 4
 
     page = (run / "report" / "report-test.html").read_text()
     assert "MA-CNN with one stream per crop" in page
-    for name in ("whole image", "object", "summed parts", "joint", "baseline"):
+    for name in ("whole image", "object", "locator", "joint", "baseline"):
         assert f'<th scope="row">{name}</th>' in page
 
 

@@ -29,15 +29,15 @@ def images_and_labels(count=64):
     return images, labels
 
 
-def train(model, batches, classifier, epochs=6):
+def train(model, batches, classifier, epochs=8):
     grouping_loss = macnn.GroupingLoss(margin=0.02, diversity=2.0)
     grouping = torch.optim.Adam(classifier.grouping.parameters(), 1e-4)
     rest = [*classifier.backbone.parameters(), *classifier.classifiers.parameters()]
-    features = torch.optim.SGD(rest, 0.02, momentum=0.9)
+    features = torch.optim.AdamW(rest, 1e-3)
     for epoch in range(epochs):
         for images, labels in batches:
             out = model(images)
-            loss = macnn.part_classification_loss(out.part_logits, labels)
+            loss = macnn.part_classification_loss(out.classifier_logits, labels)
             loss = loss + grouping_loss(out.attention)
             model.zero_grad()
             loss.backward()

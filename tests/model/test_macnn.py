@@ -26,11 +26,29 @@ def test_every_part_classifies_and_shows_where_it_looks(images):
     assert_close(output.attention.sum(dim=(2, 3)), torch.ones(2, 3))
 
 
-def test_all_parts_together_say_the_sum_of_what_each_says(images):
+def test_all_classifiers_together_say_the_sum_of_what_each_says(images):
     output = model()(images)
-    assert_close(output.logits, output.part_logits.sum(dim=1))
+    assert_close(output.logits, output.classifier_logits.sum(dim=1))
+    assert torch.equal(output.part_logits, output.classifier_logits[:, :3])
+    assert model().classifier_names == ("part 1", "part 2", "part 3", "whole image")
+
+
+def test_the_whole_image_is_classified_as_by_the_baseline(images):
+    classifier = model()
+    baseline = PooledClassifier(classifier.backbone, 5, image_size=64).eval()
+    with torch.no_grad():
+        for own, there in zip(
+            baseline.classifiers.parameters(), classifier.classifiers.parameters(), strict=True
+        ):
+            own.copy_(there[3:])
+    assert_close(classifier(images).classifier_logits[:, 3], baseline(images).logits)
+
+
+def test_without_the_whole_image_parts_alone_are_asked(images):
+    classifier = model(whole_image=False)
+    output = classifier(images)
     assert torch.equal(output.classifier_logits, output.part_logits)
-    assert model().classifier_names == ("part 1", "part 2", "part 3")
+    assert classifier.classifier_names == ("part 1", "part 2", "part 3")
 
 
 def test_a_part_feature_is_the_attention_weighted_mean_of_the_features(images):
@@ -38,8 +56,8 @@ def test_a_part_feature_is_the_attention_weighted_mean_of_the_features(images):
     output = classifier(images)
     features = classifier.backbone(images)
     parts = torch.einsum("bnhw,bchw->bnc", output.attention, features) * 0.5
-    expected = torch.einsum("bnc,nkc->bnk", parts, classifier.classifiers.weight)
-    assert_close(output.part_logits, expected + classifier.classifiers.bias)
+    expected = torch.einsum("bnc,nkc->bnk", parts, classifier.classifiers.weight[:3])
+    assert_close(output.part_logits, expected + classifier.classifiers.bias[:3])
 
 
 def test_the_baseline_pools_globally(images):
@@ -73,7 +91,7 @@ def test_normalised_features_make_logits_independent_of_the_feature_scale(images
 
 def test_gradients_reach_convolutions_grouping_layers_and_classifiers(images):
     classifier = model(map_gradient=True)
-    classifier(images).part_logits.square().sum().backward()
+    classifier(images).classifier_logits.square().sum().backward()
     assert all(
         parameter.grad is not None and parameter.grad.abs().sum() > 0
         for name, parameter in classifier.named_parameters()
@@ -83,7 +101,7 @@ def test_gradients_reach_convolutions_grouping_layers_and_classifiers(images):
 
 def test_without_map_gradient_classifiers_do_not_say_where_to_look(images):
     classifier = model()
-    classifier(images).part_logits.square().sum().backward()
+    classifier(images).classifier_logits.square().sum().backward()
     assert all(p.grad is None for p in classifier.grouping.parameters())
     assert all(p.grad.abs().sum() > 0 for p in classifier.classifiers.parameters())
     assert any(p.grad.abs().sum() > 0 for p in classifier.backbone.parameters())

@@ -39,7 +39,7 @@ def test_every_stream_the_locator_and_all_streams_classify(shared):
     assert_close(output.classifier_logits[:, :-1], output.stream_logits)
     assert_close(output.classifier_logits[:, -1], expected.logits)
     assert network.classifier_names == (
-        "whole image", "object", "part 1", "part 2", "summed parts"
+        "whole image", "object", "part 1", "part 2", "locator"
     )  # fmt: skip
 
 

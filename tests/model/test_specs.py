@@ -19,7 +19,12 @@ SEEN = {
     "image_size": 64,
 }
 FOUND = SEEN | {"parts": 2, "hidden": 8, "activation": "sigmoid", "power": 8.0}
-CLASSIFIED = FOUND | {"classes": 5, "part_features": "plain", "map_gradient": False}
+CLASSIFIED = FOUND | {
+    "classes": 5,
+    "part_features": "plain",
+    "map_gradient": False,
+    "whole_image": False,
+}
 PART_CNN = PartCNNSpec(
     **CLASSIFIED | {"image_size": 128},
     locator_size=64,

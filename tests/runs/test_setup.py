@@ -2,7 +2,7 @@ import pytest
 
 from macnn import distributed
 from macnn.config import Settings
-from macnn.runs.setup import completed, with_batch_norm
+from macnn.runs.setup import completed, open_images, with_batch_norm, with_rounds
 
 
 def settings(**sections):
@@ -59,3 +59,16 @@ def test_how_batch_norms_train_is_decided_by_what_each_process_sees(monkeypatch)
 
 def test_finding_parts_decides_nothing_for_the_training_that_follows():
     assert completed(settings()).train.batch_norm is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "rounds"), [(19, 2, 24), (85, 2, 9), (375, 2, 8), (85, 1, 18), (0, 2, 5)]
+)
+def test_many_images_are_seen_fewer_times(steps, epochs, rounds):
+    train = settings(train={"epochs": epochs, "rounds": None if steps else 5}).train
+    assert train.rounds_of(steps) == rounds
+
+
+def test_a_run_says_how_many_rounds_it_takes(birds):
+    chosen = settings(data={"root": str(birds)})
+    assert with_rounds(chosen, open_images(chosen)).train.rounds == 24

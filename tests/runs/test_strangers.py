@@ -43,7 +43,9 @@ def runs(tmp_path_factory):
              "power": 3.0}  # fmt: skip
     specs = {
         "parts": LocatorSpec(**found),
-        "macnn": MACNNSpec(**found, classes=16, part_features="plain", map_gradient=False),
+        "macnn": MACNNSpec(
+            **found, classes=16, part_features="plain", map_gradient=False, whole_image=True
+        ),
     }
     for kind, spec in specs.items():
         with RunFolder(folder / kind, settings, names, overwrite=False) as run:

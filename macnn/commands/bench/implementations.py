@@ -47,7 +47,7 @@ def ours(model: MACNN, settings: TrainSettings, train_step: TrainStep) -> Implem
 
     def classify(features: Features) -> tuple[Tensor, Tensor]:
         output = model.classify(features)
-        return output.part_logits, output.attention
+        return output.classifier_logits, output.attention
 
     def losses(logits: Tensor | list[Tensor], labels: Tensor) -> Tensor:
         assert isinstance(logits, Tensor)
@@ -105,9 +105,11 @@ def usual(model: MACNN, settings: TrainSettings) -> Implementation:
             found = torch.stack(
                 [(described * fixed[:, n, None]).sum((2, 3)) for n in range(parts)], 1
             )
+        inputs = [found[:, n] * feature_scale for n in range(parts)]
+        if model.whole_image:
+            inputs.append(F.rms_norm(described.mean((2, 3)) * feature_scale, found.shape[-1:]))
         logits = [
-            found[:, n] * feature_scale @ classifiers.weight[n].T + classifiers.bias[n]
-            for n in range(parts)
+            each @ classifiers.weight[n].T + classifiers.bias[n] for n, each in enumerate(inputs)
         ]
         return logits, maps
 

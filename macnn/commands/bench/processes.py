@@ -95,7 +95,7 @@ def _step(device: torch.device, repeats: int) -> float:
     for _ in range(WARM_UP + repeats):
         began = perf_counter()
         optimiser.zero_grad()
-        part_classification_loss(module(images).part_logits, labels).backward()
+        part_classification_loss(module(images).classifier_logits, labels).backward()
         optimiser.step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)

@@ -77,7 +77,7 @@ def _operators(shape: Shape, device: torch.device, repeats: int) -> dict[str, fl
 
 
 def _classifiers(base: Shape, classes: int, device: torch.device, repeats: int) -> dict[str, float]:
-    classifiers = PartClassifiers(base.parts, base.channels, classes, normalised=False).to(device)
+    classifiers = PartClassifiers(base.parts, base.channels, classes).to(device)
     labels = torch.arange(base.batch, device=device) % classes
 
     def inputs() -> tuple[Tensor, ...]:
