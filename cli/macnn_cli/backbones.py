@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from macnn_cli.console import listening, percent, print_line, print_result, print_table
+from macnn_cli.console import listening, print_line, print_result, print_table
 from macnn_cli.options import JSON, QUIET, Given, takes_settings
 
 
@@ -32,7 +32,8 @@ def backbones(
     Without a name lists 'tiny' and torchvision's networks. Of a backbone shows the last ends of
     blocks and activations at every stride. With --weights also how many of their values are
     positive and negative, on 64 training images or else on noise; with --data too how well their
-    channels form groups that move together: the less inertia is left, the better.
+    channels form groups that move together, the less inertia is left the better, and whether their
+    peaks follow a mirrored image.
     """
     from macnn.commands import backbones as room
 
@@ -67,10 +68,10 @@ def _show(found: dict[str, Any]) -> None:
         f": made for {found['image_size']} px, {found['interpolation']}; mean {mean}, standard "
         f"deviation {std}",
     )
-    columns = ["layer", "stride", "channels", "cells"]
-    columns += ["> 0", "< 0"] if found["measured_on"] else []
-    columns += ["inertia left", "smallest group"] if found["parts"] else []
-    rows = [_row(each)[: len(columns)] for each in found["layers"]]
+    columns = ["layer", "stride", "channels"]
+    columns += ["> 0", "< 0"] if found["measured_on"] else ["cells"]
+    columns += ["follows", "inertia", "smallest"] if found["parts"] else []
+    rows = [[_cell(layer, column) for column in columns] for layer in found["layers"]]
     print_table(f"Layers at {found['measured_at']} px, the last first", columns, rows)
     if found["tap"]:
         print_line(
@@ -83,21 +84,22 @@ def _show(found: dict[str, Any]) -> None:
     print_line(f"Measured on {found['images']} images: {found['measured_on']}.")
     if found["parts"]:
         print_line(
-            f"Channels in {found['parts']} groups, by where they peak: inertia left, over that of "
-            "one group; + where the signs were split, which makes two of every channel."
+            "Follows: how far peaks move with a mirrored image; 0% is no more than with another. "
+            f"Inertia: what is left of it with the channels in {found['parts']} groups, by where "
+            "they peak; + where the signs were split, which makes two of every channel. Smallest: "
+            "channels of the smallest group."
         )
 
 
-def _row(layer: dict[str, Any]) -> list[str]:
-    height, width = layer["cells"]
-    smallest = layer["smallest"]
-    return [
-        (layer["layer"] or "its output") + (" *" if layer["default"] and layer["layer"] else ""),
-        str(layer["stride"]),
-        f"{layer['channels']:,}",
-        f"{height} x {width}",
-        percent(layer["positive"]),
-        percent(layer["negative"]),
-        percent(layer["spread"]) + (" +" if layer["split_signs"] else ""),
-        "-" if smallest is None else f"{smallest:,}",
-    ]
+def _cell(layer: dict[str, Any], column: str) -> str:
+    match column:
+        case "layer":
+            name = layer["layer"]
+            return name + (" *" if layer["default"] else "") if name else "its output"
+        case "cells":
+            return " x ".join(map(str, layer["cells"]))
+        case "stride" | "channels" | "smallest":
+            return "-" if layer[column] is None else f"{layer[column]:,}"
+    share = layer[{"> 0": "positive", "< 0": "negative", "inertia": "spread"}.get(column, column)]
+    split = " +" if column == "inertia" and layer["split_signs"] else ""
+    return "-" if share is None else f"{share:.0%}{split}"

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from macnn.commands.backbones import _follows as follows
 from macnn.commands.backbones import describe, find
 from macnn.config import resolve
 from macnn.data.loaders import Loader
@@ -11,6 +12,7 @@ from macnn.events import silent
 from macnn.model.backbones import create_backbone, from_timm
 from macnn.model.backbones.backbone import library
 from macnn.model.backbones.taps import layers
+from macnn_kernels import Peaks
 
 
 def described(name, *, everything=False, **flags):
@@ -167,6 +169,24 @@ def test_channels_are_clustered_on_training_images(birds, monkeypatch):
     assert 0 < only["spread"] < 1
     assert only["smallest"] >= 1
     assert only["split_signs"] is False
+
+
+def peaks(columns):
+    x = torch.tensor(columns, dtype=torch.int32)
+    return Peaks(x, torch.zeros_like(x), torch.ones(x.shape))
+
+
+def test_peaks_follow_a_mirrored_image_or_stay_where_they_are():
+    places = [[0], [3], [6], [2]]
+    mirrored = [[6 - x] for (x,) in places]
+    assert follows(peaks(places), peaks(mirrored), 7) == 1
+    assert follows(peaks([[5]] * 4), peaks([[5]] * 4), 7) == 0
+    assert follows(peaks(places), peaks(mirrored)._replace(value=torch.zeros(4, 1)), 7) is None
+
+
+def test_a_trained_layer_follows_mirrored_images(birds):
+    (only,) = described("tiny", data__root=birds)["layers"]
+    assert 0.3 < only["follows"] < 1
 
 
 def test_signed_channels_are_split_before_they_are_clustered(birds, weights):
