@@ -34,7 +34,9 @@ def run(data: Path, weights: Path, output: Path, names: list[str]) -> None:
         for name in names:
             folder = output / f"{name}-{seed}"
             if not (folder / "summary.json").exists():
-                options = f"{_common(FACTORS[name])} {FACTORS[name]}".split()
+                options = (
+                    f"{_before(FACTORS[name])} {_common(FACTORS[name])} {FACTORS[name]}".split()
+                )
                 _macnn("train", "--init", parts, *common, *options,
                        "--output", folder, "--overwrite")  # fmt: skip
             if not (folder / "report" / "eval-validation.json").exists():
@@ -60,6 +62,13 @@ def collect(output: Path) -> dict[str, Any]:
         "common": _common(""),
         "factors": factors,
     }
+
+
+def _before(factor: str) -> str:
+    """Options that bring back the recipe when these were measured."""
+    return (
+        PLAN["before"] if "--parts 0" in factor else f"{PLAN['before']} {PLAN['before_with_parts']}"
+    )
 
 
 def _common(factor: str) -> str:

@@ -17,7 +17,7 @@ _ARGUMENTS: dict[str, dict[str, str]] = {
             "--init runs/parts --output runs/macnn --resume auto"
         ),
         "The baseline to compare with: the same budget, no parts": (
-            "--init runs/parts --parts 0 --backbone-lr-scale 0.1 --output runs/baseline"
+            "--init runs/parts --parts 0 --output runs/baseline"
         ),
     },
     "train-part-cnn": {

@@ -74,20 +74,21 @@ class TrainSettings(Section):
     )
     optimizer: str = setting(
         defaults.OPTIMIZER,
-        "sgd, adamw, or timm/NAME for one of timm's.",
+        "adamw, sgd, or timm/NAME for one of timm's.",
+        source="ours; third party: sgd",
         pattern=r"^(sgd|adamw|timm/\w+)$",
     )
     lr: float | None = setting(
         None,
-        f"Classifiers' learning rate; {RATES['sgd'].lr:g} for sgd, {RATES['adamw'].lr:g} else.",
+        f"Classifiers' learning rate; {RATES['adamw'].lr:g}, or {RATES['sgd'].lr:g} for sgd.",
         flag="--lr",
-        source="third party, for sgd",
+        source="ours; third party, for sgd",
         gt=0,
     )
     backbone_lr_scale: float | None = setting(
         None,
-        f"Backbone learning rate over lr; {RATES['sgd'].backbone_lr_scale:g} for sgd, "
-        f"{RATES['adamw'].backbone_lr_scale:g} else.",
+        f"Backbone learning rate over lr; {RATES['adamw'].backbone_lr_scale:g}, or "
+        f"{RATES['sgd'].backbone_lr_scale:g} for sgd.",
         flag="--backbone-lr-scale",
         unit="times lr",
         source="ours; released network: 0.1",
@@ -150,9 +151,9 @@ class TrainSettings(Section):
     momentum: float = setting(defaults.MOMENTUM, "SGD momentum.", source="third party", ge=0, lt=1)
     weight_decay: float | None = setting(
         None,
-        f"Weight decay; by default {RATES['sgd'].weight_decay:g} for sgd, "
-        f"{RATES['adamw'].weight_decay:g} for others.",
-        source="third party, for sgd",
+        f"Weight decay; by default {RATES['adamw'].weight_decay:g}, or "
+        f"{RATES['sgd'].weight_decay:g} for sgd.",
+        source="PyTorch; third party, for sgd",
         ge=0,
     )
     distance_weight: float = setting(

@@ -180,7 +180,7 @@ def test_every_setting_is_listed_with_what_is_known_of_it(macnn, monkeypatch):
     out = macnn("config", "show", "--all", "--lr", 0.5)[1]
     assert "train.lr = 0.5  (flag)\n" in out
     assert "data.image_size = 224 pixels  (default)\n" in out
-    assert "Default: none (third party, for sgd). Option: --lr." in " ".join(out.split())
+    assert "Default: none (ours; third party, for sgd). Option: --lr." in " ".join(out.split())
     assert all(f"{path} = " in out for path in paths())
     assert max(map(len, out.splitlines())) <= 80
 

@@ -29,7 +29,7 @@ def images_and_labels(count=64):
     return images, labels
 
 
-def train(model, batches, classifier, epochs=8):
+def train(model, batches, classifier, epochs=16):
     grouping_loss = macnn.GroupingLoss(margin=0.02, diversity=2.0)
     grouping = torch.optim.Adam(classifier.grouping.parameters(), 1e-4)
     rest = [*classifier.backbone.parameters(), *classifier.classifiers.parameters()]
