@@ -99,7 +99,7 @@ def show(result: dict[str, Any]) -> None:
 def _scores(result: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
     accuracy, baseline = result["classification"], result["baseline"]
     alone = list(zip(accuracy["classifiers"], accuracy["parts"], strict=True))
-    joint = "joint" if result["kind"] == "part-cnn" else "summed over parts"
+    joint = "joint" if result["kind"] == "part-cnn" else "all together"
     rows = alone if len(alone) == 1 else [*alone, (joint, accuracy["joint"])]
     return [*rows, (baseline["name"], baseline["accuracy"])] if baseline else rows
 

@@ -20,7 +20,7 @@ _NAMED, _LETTERS = 40, 50  # classes that can be named beside a matrix, and lett
 LEARNING = {
     "accuracy": "Accuracy",
     "loss": "Loss",
-    "cls": "L_cls, summed over parts",
+    "cls": "L_cls, summed over classifiers",
     "cng": "L_cng",
     "anchor": "Distance from the anchors",
 }

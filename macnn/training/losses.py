@@ -73,10 +73,10 @@ def anchor_loss(attention: Tensor, anchors: Tensor) -> Tensor:
 def part_classification_loss(
     part_logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0
 ) -> Tensor:
-    """L_cls: cross-entropy of every part, summed over parts, averaged over images.
+    """L_cls: cross-entropy of every classifier, summed over them, averaged over images.
 
     Args:
-        part_logits: (B, N, K).
+        part_logits: (B, M, K), one row for each classifier.
         labels: (B,) int64 in [0, K).
         label_smoothing: share of every label that is spread over all classes.
 

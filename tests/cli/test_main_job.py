@@ -40,7 +40,7 @@ def test_pretrain_train_and_eval_run_on_one_another(macnn, parts, tmp_path):
     result = json.loads(out)
     assert code == 0
     assert result["kind"] == "macnn"
-    assert len(result["classification"]["parts"]) == 4
+    assert len(result["classification"]["parts"]) == 5  # and the whole image
     assert result["images"] == sum(map(sum, result["classification"]["confusion"])) == 16
     assert json.loads((run / "report" / "eval-test.json").read_text()) == result
     assert {"config.toml", "sources.json", "env.json", "classes.json", "images.json",

@@ -115,7 +115,7 @@ def test_a_scale_is_the_same_as_a_number_and_in_the_state():
 OTHERS = {
     "more parts": ("macnn", {"parts": 3}, "'grouping.w1' has shape (3, 8, 8), expected (2, 8, 8)"),
     "more classes": (
-        "macnn", {"classes": 4}, "'classifiers.weight' has shape (2, 4, 8), expected (2, 3, 8)",
+        "macnn", {"classes": 4}, "'classifiers.weight' has shape (3, 4, 8), expected (3, 3, 8)",
     ),
     "wider backbone": (
         "macnn", {"channels": 16}, "'backbone.0.weight' has shape (16, 3, 3, 3), expected (8,",
