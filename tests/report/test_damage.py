@@ -209,7 +209,7 @@ def test_no_name_changes_the_page(run, without_pictures):
     pages = []
     for name in ("plain", HOSTILE):
         accuracy, place = whole["classification"], whole["localisation"]
-        accuracy["classifiers"] = [f"{name}{i}"[-4096:] for i in range(4)]
+        accuracy["classifiers"] = [f"{name}{i}"[-4096:] for i in range(5)]
         names = {match["landmark"]: f"{match['landmark']} {name}"[:4096]
                  for match in place["landmarks"]}  # fmt: skip
         for match in (*place["one_to_one"], *place["best"], *place["landmarks"]):
