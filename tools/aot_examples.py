@@ -52,12 +52,16 @@ def _part_attention() -> None:
     ):
         features = torch.empty(2, C, side, side, dtype=dtype, memory_format=layout)
         weights = torch.empty(2, 4, C)
-        attention, parts, scores = forward(features, weights, 1.5, "sigmoid", 1.5)
-        saved = features, weights, attention, parts, scores, 1.5, "sigmoid", 1.5
+        given = features, weights, torch.empty(2, 4)
+        attention, parts, scores = forward(*given, 1.5, "sigmoid", 1.5)
+        saved = *given, attention, parts, scores, 1.5, "sigmoid", 1.5
         backward(attention, parts, *saved, True, True)
-        if (C, side, dtype) == (512, 28, bf16):  # as in each half of the alternation
+        if (C, side, dtype) == (512, 28, bf16):
+            # as in each half of the alternation
             backward(attention, None, *saved, False, True)
             backward(None, parts, *saved, True, False)
+            forward(features, weights, None, 1.5, "sigmoid", 1.5)
+            backward(attention, parts, features, weights, None, *saved[3:], True, True)
 
 
 def _grouping_loss() -> None:

@@ -74,6 +74,15 @@ class ModelSettings(Section):
         gt=0,
         le=bounds.SCALE,
     )
+    competition: float = setting(
+        defaults.COMPETITION,
+        "Temperature at which parts, and a background, compete for each cell by how far their "
+        "responses are above their mean; smaller is sharper, 0 is off.",
+        unit="standard deviations",
+        source="paper",
+        ge=0,
+        le=bounds.SCALE,
+    )
     map_gradient: bool = setting(
         defaults.MAP_GRADIENT,
         "Let L_cls reach the convolutions through the attention maps too. Without it, the maps "

@@ -18,7 +18,7 @@ from macnn.text import shown
 
 DESCRIPTION = "model.json"
 MODEL = "model.safetensors"  # of the format that macnn loads
-FORMAT = 4  # 3 did not say whether the network asks the whole image
+FORMAT = 5  # 4 did not say whether parts compete
 FormatName = Literal["safetensors", "torch-export", "onnx"]
 
 
@@ -31,7 +31,7 @@ class _Named(Document):
 class _Export(Document):
     """As much of model.json as loading needs."""
 
-    format: Literal[4]
+    format: Literal[5]
     file: Literal["model.safetensors"]
     sha256: Digest
     kind: Kind

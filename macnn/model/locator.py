@@ -14,7 +14,7 @@ from macnn.errors import UsageError
 from macnn.model.alignment import CellGrid, between, cell_grid
 from macnn.model.backbones import Features, both, map_shapes
 from macnn.model.grouping import ChannelGrouping
-from macnn.model.scale import Scale, Shift
+from macnn.model.scale import Responses, Scale, Shift
 from macnn.model.weights import misshapen
 from macnn_kernels import part_attention
 
@@ -65,11 +65,12 @@ class BackboneModel(nn.Module):
 class PartModel(BackboneModel):
     """What every model with parts is: layers that group the channels of its features into N parts.
 
-    parts: N. activation, power: of the attention maps. response_scale: what responses are
-    multiplied by in front of the activation, and map_scale: what maps are computed from, in front
-    of the grouping layers; measured by `macnn.find_parts`, 1 before. windows: where in images of
-    `image_size` pixels the windows of the cells of the maps are; shift: how far from there they
-    look; measured by `macnn.find_parts`, 0 before.
+    parts: N. activation, power, competition: of the attention maps. response_scale: what responses
+    are multiplied by in front of the activation, and map_scale: what maps are computed from, in
+    front of the grouping layers; measured by `macnn.find_parts`, 1 before. responses: mean and
+    standard deviation of each part's, before they are multiplied; also measured. windows: where in
+    images of `image_size` pixels the windows of the cells of the maps are; shift: how far from
+    there they look; measured by `macnn.find_parts`, 0 before.
     """
 
     resampling: Tensor | None
@@ -82,6 +83,7 @@ class PartModel(BackboneModel):
         hidden: int | None = None,
         activation: defaults.Activation = defaults.ACTIVATION,
         power: float = defaults.POWER,
+        competition: float = defaults.COMPETITION,
         image_size: int = 224,
     ) -> None:
         """Put untrained grouping layers on a backbone; `macnn.find_parts` fits them to parts.
@@ -93,6 +95,8 @@ class PartModel(BackboneModel):
             hidden: width of the grouping layers; by default C, but at most 2,048.
             activation: squashing g of the attention maps (docs/paper.md, Part attention).
             power: exponent of the squashed response; larger is sharper.
+            competition: temperature at which parts and a background compete for each cell; 0 for
+                none. See `part_attention`.
             image_size: side of the images, in pixels, that the backbone is asked about once, for C.
 
         Raises:
@@ -109,9 +113,10 @@ class PartModel(BackboneModel):
                 hint="expected one channel per part, or more",
             )
         self.parts = parts
-        self.activation, self.power = activation, power
+        self.activation, self.power, self.competition = activation, power, competition
         self.grouping = ChannelGrouping(parts, channels, hidden or min(channels, WIDEST))
         self.map_scale, self.response_scale, self.shift = Scale(), Scale(), Shift()
+        self.responses = Responses(parts)
         self.windows = self._windows(0)  # now: in bfloat16, or while traced, it cannot be measured
         finer = self.map_shape[1:] != self.feature_shape[1:]
         resampling = between(self.windows, self._windows(1)) if finer else None
@@ -138,8 +143,20 @@ class PartModel(BackboneModel):
             scale=self.response_scale.number,
             activation=self.activation,
             power=self.power,
+            competition=self.bids() if self.competition else None,
         )
         return Parts(attention, found if described is seen else self.average(described, attention))
+
+    def bids(self) -> Tensor:
+        """Slope and offset (2, N) of what each part bids for a cell; see `part_attention`.
+
+        Parts bid how many standard deviations their response is above its mean, the background
+        `defaults.BACKGROUND`, all over the temperature.
+        """
+        mean, std = self.responses.value.float()
+        slope = 1 / (std * self.response_scale.number)
+        offset = -mean / std - defaults.BACKGROUND
+        return torch.stack((slope, offset)) / self.competition
 
     def average(self, features: Tensor, attention: Tensor) -> Tensor:
         """Features (B, C, H', W') averaged under maps (B, N, H, W): (B, N, C), in their dtype."""

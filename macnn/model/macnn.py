@@ -60,6 +60,7 @@ class MACNN(PartModel):
         hidden: int | None = None,
         activation: defaults.Activation = defaults.ACTIVATION,
         power: float = defaults.POWER,
+        competition: float = defaults.COMPETITION,
         part_features: defaults.PartFeatures = defaults.PART_FEATURES,
         map_gradient: bool = defaults.MAP_GRADIENT,
         whole_image: bool = defaults.WHOLE_IMAGE,
@@ -74,6 +75,7 @@ class MACNN(PartModel):
             hidden: width of the grouping layers; by default the backbone's channels.
             activation: squashing of the attention maps.
             power: exponent of the squashed response.
+            competition: temperature at which parts compete for each cell.
             part_features: "plain" as pooled, so that a part that is not there says less, or
                 "normalised" to unit root mean square.
             map_gradient: whether the classifiers' loss also reaches the backbone through the maps,
@@ -91,6 +93,7 @@ class MACNN(PartModel):
             hidden=hidden,
             activation=activation,
             power=power,
+            competition=competition,
             image_size=image_size,
         )
         self.classes, self.map_gradient = classes, map_gradient

@@ -14,10 +14,10 @@ class Measured(nn.Module):
 
     value: Tensor
 
-    def __init__(self, start: float, *size: int) -> None:
+    def __init__(self, start: tuple[float, ...], *size: int) -> None:
         super().__init__()
-        self.register_buffer("value", torch.full(size, start))
-        self.numbers = (start,) * self.value.numel()
+        self.register_buffer("value", torch.tensor(start).view(size))
+        self.numbers = start
         self.register_load_state_dict_post_hook(_read)  # type: ignore[no-untyped-call]
 
     def set(self, *numbers: float) -> None:
@@ -30,7 +30,7 @@ class Scale(Measured):
     """A positive factor, 1 to begin with."""
 
     def __init__(self) -> None:
-        super().__init__(1.0)
+        super().__init__((1.0,))
 
     @property
     def number(self) -> float:
@@ -42,7 +42,14 @@ class Shift(Measured):
     """x and y in pixels, 0 to begin with."""
 
     def __init__(self) -> None:
-        super().__init__(0.0, 2)
+        super().__init__((0.0, 0.0), 2)
+
+
+class Responses(Measured):
+    """Mean and standard deviation of each part's responses, (2, N); 0 and 1 to begin with."""
+
+    def __init__(self, parts: int) -> None:
+        super().__init__((0.0,) * parts + (1.0,) * parts, 2, parts)
 
 
 def _read(measured: nn.Module, _: Any) -> None:

@@ -50,6 +50,7 @@ class LocatorSpec(ModelSpec):
     hidden: Annotated[int, Field(ge=1, le=bounds.HIDDEN)] | None
     activation: Activation
     power: Annotated[float, Field(gt=0, le=bounds.POWER)]
+    competition: Annotated[float, Field(ge=0, le=bounds.SCALE)]
 
 
 @dataclass(frozen=True, kw_only=True)

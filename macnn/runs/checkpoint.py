@@ -37,7 +37,7 @@ from macnn.tensors import read_tensors
 from macnn.text import shown
 
 Kind = Literal["statistics", "parts", "macnn", "baseline", "part-cnn"]
-FORMAT = 6  # 5 did not say whether the whole image is asked
+FORMAT = 7  # 6 did not say whether parts compete
 SPECS: dict[Kind, type[Spec]] = {
     "statistics": LocatorSpec,
     "parts": LocatorSpec,
@@ -65,7 +65,7 @@ class Progress(Document):
 class _Content(Document):
     """checkpoint.json."""
 
-    format: Literal[6]
+    format: Literal[7]
     run: RunId
     kind: Kind
     step: Step

@@ -108,7 +108,7 @@ def continue_macnn(
     model = build_on(start.backbone, spec, MACNN)
     model.grouping = start.grouping
     model.feature_scale, model.map_scale = start.feature_scale, start.map_scale
-    model.shift = start.shift
+    model.shift, model.responses = start.shift, start.responses
     gain = settings.model.gain
     scale = start.response_scale.number * gain / checkpoint.settings.model.gain
     if not 0 < scale <= bounds.SCALE:
@@ -204,10 +204,12 @@ def _check_fit(
 ) -> None:
     """Check that tensors are exactly those expected, finite, and scales in their range."""
     reason = mismatch(expected, given)
-    scales = [name for name in expected if name.endswith("_scale.value")]
     if reason is None:
-        wrong = [name for name in scales if not 0 < given[name] <= bounds.SCALE]
-        reason = f"'{wrong[0]}' is {given[wrong[0]].item():g}" if wrong else None
+        scales = {name: given[name] for name in expected if name.endswith("_scale.value")}
+        deviations = {name: given[name][1] for name in expected if name.endswith("responses.value")}
+        for name, value in (scales | deviations).items():
+            if not ((value > 0) & (value <= bounds.SCALE)).all():
+                reason = f"'{name}' is {value.min():g}"
     if reason:
         raise CheckpointError(
             f"{shown(checkpoint.folder)}: its tensors do not fit its network ({reason})"

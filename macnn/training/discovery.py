@@ -239,12 +239,13 @@ def form_parts(
     _fit(model.grouping, inputs, indicators, fit_steps, fit_lr, seed, listen)
     with torch.no_grad():
         weights = model.grouping(inputs)
-    response_std, gazes = _look(model, batches)
+    response_std, responses, gazes = _look(model, batches)
     model.shift.set(*_shift(gazes, model.windows.stride))
     response_scale = gain / response_std
     if not 0 < response_scale < math.inf:
         raise _not_finite()
     model.response_scale.set(response_scale)
+    model.responses.set(*responses)
     return PartDiscovery(
         images=statistics.images,
         groups=groups,
@@ -283,15 +284,17 @@ def _fit(
 
 
 @torch.no_grad()
-def _look(model: PartModel, batches: Iterable[Batch]) -> tuple[float, Tensor]:
+def _look(model: PartModel, batches: Iterable[Batch]) -> tuple[float, tuple[float, ...], Tensor]:
     """What remains to be measured of responses and cells, on some of the images.
 
     Returns:
-        The standard deviation over positions of sum_c d_c F_c, averaged over parts and images; and
-        how far from their windows cells look (n, 2).
+        The standard deviation over positions of sum_c d_c F_c, averaged over parts and images; of
+        each part the mean and then the standard deviation over positions and images; and how far
+        from their windows cells look (n, 2).
     """
     device = next(model.parameters()).device
-    summed, images, gazes = torch.zeros((), dtype=torch.float64, device=device), 0, []
+    summed = torch.zeros(3, model.parts, dtype=torch.float64, device=device)
+    images, gazes = 0, []
     for batch in batches:
         here = batch.to(device).images
         if images < GAZE_IMAGES:
@@ -299,12 +302,18 @@ def _look(model: PartModel, batches: Iterable[Batch]) -> tuple[float, Tensor]:
             gazes.append(gaze(model.backbone, model.windows, few))
         features = both(model.backbone(here))[0].float()
         response = torch.einsum("bnc,bchw->bnhw", model.channel_weights(features), features)
-        summed += response.flatten(2).std(dim=2).mean(dim=1).sum(dtype=torch.float64)
+        each = response.flatten(2).double()
+        moments = each.std(dim=2), each.mean(dim=2), each.square().mean(dim=2)
+        summed += torch.stack(moments).sum(dim=1)
         images += batch.total
         if images >= SCALE_IMAGES:
             break
-    std = max(distributed.all_reduce(summed).item() / images, 1e-12)
-    return std, torch.cat(distributed.all_gather(torch.cat(gazes)))
+    within, mean, square = distributed.all_reduce(summed) / images
+    least = 1e-6 * square.max().sqrt().clamp_min(1e-6)  # of a part that says the same everywhere
+    std = (square - mean.square()).clamp_min(0).sqrt().clamp_min(least)
+    responses = tuple(torch.cat((mean, std)).tolist())
+    everywhere = torch.cat(distributed.all_gather(torch.cat(gazes)))
+    return max(within.mean().item(), 1e-12), responses, everywhere
 
 
 def _shift(gazes: Tensor, stride: tuple[float, float]) -> tuple[float, float]:

@@ -7,12 +7,13 @@ from macnn.model import MACNN, create_backbone
 from macnn.training.train_step import TrainStep
 
 
+@pytest.mark.parametrize("competition", [0.0, 0.5])
 @pytest.mark.parametrize("map_gradient", [False, True])
-def test_both_implementations_compute_the_same(map_gradient):
+def test_both_implementations_compute_the_same(map_gradient, competition):
     torch.manual_seed(0)
     model = MACNN(
         create_backbone("tiny"), parts=3, classes=5, image_size=64, power=2.0,
-        map_gradient=map_gradient,
+        map_gradient=map_gradient, competition=competition,
     )  # fmt: skip
     settings = TrainSettings()
     step = TrainStep(

@@ -246,7 +246,7 @@ SEEN = {"size": 64, "resize_mode": "crop", "interpolation": "bilinear"}
         ({"file": "../copy/model.safetensors"}, "file: Input should be 'model.safetensors'"),
         ({"kind": "part-cnn"}, "kind part-cnn with another kind's network"),
         ({"kind": "parts"}, "kind parts with another kind's network"),
-        ({"format": 3}, "format: Input should be 4"),
+        ({"format": 3}, "format: Input should be 5"),
         ({"kind": "other"}, "kind: Input should be"),
         ({"sha256": "0" * 64}, r"model\.safetensors: damaged \(SHA-256\)"),
     ],

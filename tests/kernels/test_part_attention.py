@@ -19,23 +19,31 @@ PAPER = {"activation": "sigmoid", "power": 1.0}
 RELEASE = {"activation": "softplus_tanh", "power": 4.0}
 
 
-def inputs(B, C, H, W, N, *, dtype=fp32, layout=NCHW, device="cpu"):
+def inputs(B, C, H, W, N, *, dtype=fp32, layout=NCHW, device="cpu", compete=False):
     """Features as after a ReLU, channel weights, and a scale that keeps z near one."""
     generator = torch.Generator().manual_seed(C * H + N)
     features = torch.randn(B, C, H, W, generator=generator).relu()
     weights = torch.rand(B, N, C, generator=generator)
+    options = {"scale": 2.0 / C**0.5}
+    if compete:
+        slope, offset = 1 + torch.rand(N, generator=generator), torch.randn(N, generator=generator)
+        options["competition"] = torch.stack((slope, offset)).to(device)
     return (
         features.to(device, dtype, memory_format=layout).requires_grad_(),
         weights.to(device, dtype).requires_grad_(),
-        {"scale": 2.0 / C**0.5},
+        options,
     )
 
 
-def eager(features, weights, *, scale, activation="sigmoid", power=1.0):
+def eager(features, weights, *, scale, activation="sigmoid", power=1.0, competition=None):
     """The formula as one would type it."""
     z = scale * torch.einsum("bnc,bchw->bnhw", weights, features)
     g = z.sigmoid() if activation == "sigmoid" else F.softplus(z.tanh())
     a = g**power
+    if competition is not None:
+        slope, offset = competition.to(z.dtype)[:, None, :, None, None]
+        bids = (slope * z + offset).exp()
+        a = a * bids / (1 + bids.sum(1, keepdim=True))
     attention = a / a.sum((2, 3), keepdim=True)
     return attention, torch.einsum("bnhw,bchw->bnc", attention, features)
 
@@ -93,8 +101,11 @@ def test_released_form_of_a_worked_case():
         ((1, 2048, 7, 7, 4), PAPER),
     ],
 )
-def test_kernels_are_as_good_as_eager(shape, form, dtype, layout, device, triton):
-    features, weights, options = inputs(*shape, dtype=dtype, layout=layout, device=device)
+@pytest.mark.parametrize("compete", [False, True])
+def test_kernels_are_as_good_as_eager(shape, form, dtype, layout, compete, device, triton):
+    features, weights, options = inputs(
+        *shape, dtype=dtype, layout=layout, device=device, compete=compete
+    )
     assert_as_good_as_eager(features, weights, triton, **options, **form)
 
 
@@ -131,7 +142,7 @@ def test_positions_may_be_shared_among_any_number_of_programs(
 
 
 def test_two_runs_agree_to_the_bit(device, triton):
-    features, weights, options = inputs(2, 96, 13, 13, 4, dtype=bf16, device=device)
+    features, weights, options = inputs(2, 96, 13, 13, 4, dtype=bf16, device=device, compete=True)
     with triton():
         first, second = (results(part_attention, features, weights, **options) for _ in range(2))
     assert_close(first, second, rtol=0, atol=0)
@@ -140,7 +151,7 @@ def test_two_runs_agree_to_the_bit(device, triton):
 @pytest.mark.parametrize("dtype", [fp32, bf16])  # streamed and resident
 @pytest.mark.parametrize("chosen", ["attention", "parts"])
 def test_each_output_has_its_own_gradient(chosen, dtype, device, triton):
-    features, weights, options = inputs(2, 20, 5, 6, 3, dtype=dtype, device=device)
+    features, weights, options = inputs(2, 20, 5, 6, 3, dtype=dtype, device=device, compete=True)
 
     def gradients(**needs):
         x, d = (t.detach().requires_grad_(needs[n]) for n, t in named.items())
@@ -195,10 +206,12 @@ def test_an_empty_batch_gives_empty_results(kernels, device, triton):
 
 @pytest.mark.parametrize("kernels", [False, True])
 @pytest.mark.parametrize("scale", [-300.0, 300.0])
-def test_maps_sum_to_one_where_the_activation_underflows(scale, kernels, device, triton):
-    features, weights, _ = inputs(1, 40, 9, 9, 3, dtype=bf16, device=device)
+@pytest.mark.parametrize("compete", [False, True])
+def test_maps_sum_to_one_where_the_activation_underflows(scale, compete, kernels, device, triton):
+    features, weights, options = inputs(1, 40, 9, 9, 3, dtype=bf16, device=device, compete=compete)
+    options["scale"] = scale
     with triton() if kernels else torch.enable_grad():
-        found = results(part_attention, features, weights, scale=scale, power=16.0)
+        found = results(part_attention, features, weights, power=16.0, **options)
     assert_close(found[0].sum((2, 3)), torch.ones(1, 3, device=device))
     assert all(x.isfinite().all() for x in found)
 
@@ -217,9 +230,10 @@ def test_what_is_not_finite_propagates(kernels, device, triton):
 
 
 @pytest.mark.parametrize("layout", [NCHW, NHWC])
+@pytest.mark.parametrize("compete", [False, True])
 @pytest.mark.parametrize("form", [PAPER, RELEASE, {"activation": "sigmoid", "power": 16.0}])
-def test_reference_gradients_are_right(form, layout):
-    features, weights, options = inputs(1, 4, 2, 3, 2, dtype=fp64, layout=layout)
+def test_reference_gradients_are_right(form, compete, layout):
+    features, weights, options = inputs(1, 4, 2, 3, 2, dtype=fp64, layout=layout, compete=compete)
     assert gradcheck(lambda *x: part_attention(*x, **options, **form), (features, weights))
 
 
@@ -227,14 +241,18 @@ def test_reference_gradients_are_right(form, layout):
 @pytest.mark.parametrize("kernels", [False, True])
 @pytest.mark.parametrize(("dtype", "layout"), [(fp32, NCHW), (bf16, NHWC)])
 def test_registration_holds(dtype, layout, kernels, device, triton):
-    features, weights, _ = inputs(2, 6, 3, 4, 2, dtype=dtype, layout=layout, device=device)
+    features, weights, options = inputs(
+        2, 6, 3, 4, 2, dtype=dtype, layout=layout, device=device, compete=True
+    )
     with triton() if kernels else torch.enable_grad():
-        opcheck(torch.ops.macnn.part_attention.default, (features, weights, 0.5, "sigmoid", 2.0))
+        for competition in (None, options["competition"]):
+            given = (features, weights, competition, 0.5, "sigmoid", 2.0)
+            opcheck(torch.ops.macnn.part_attention.default, given)
 
 
 @pytest.mark.parametrize("kernels", [False, True])
 def test_compiles_without_a_graph_break(kernels, device, triton):
-    features, weights, options = inputs(2, 6, 3, 4, 2, layout=NHWC, device=device)
+    features, weights, options = inputs(2, 6, 3, 4, 2, layout=NHWC, device=device, compete=True)
     compiled = torch.compile(part_attention, fullgraph=True, backend="aot_eager")
     with triton() if kernels else torch.enable_grad():
         expected = results(part_attention, features, weights, **options)
@@ -248,9 +266,10 @@ sizes = st.tuples(*(st.integers(1, high) for high in (2, 6, 5, 5, 4)))
 @settings(deadline=None, max_examples=30)
 @given(sizes, st.randoms(use_true_random=False), st.sampled_from([PAPER, RELEASE]))
 def test_permuting_parts_permutes_the_outputs(shape, random, form):
-    features, weights, options = inputs(*shape, dtype=fp64)
+    features, weights, options = inputs(*shape, dtype=fp64, compete=True)
     order = random.sample(range(shape[-1]), shape[-1])
     attention, parts = part_attention(features, weights, **options, **form)
+    options["competition"] = options["competition"][:, order]
     permuted = part_attention(features, weights[:, order], **options, **form)
     assert_close(permuted, (attention[:, order], parts[:, order]))
 
@@ -274,6 +293,29 @@ def test_the_scale_absorbs_that_of_the_features(shape, factor, form):
     assert_close(found, (attention, factor * parts))
 
 
+@settings(deadline=None, max_examples=30)
+@given(sizes, st.sampled_from([PAPER, RELEASE]))
+def test_a_background_that_always_wins_leaves_the_product_of_activation_and_bid(shape, form):
+    features, weights, options = inputs(*shape, dtype=fp64, compete=True)
+    options["competition"][1] -= 50
+    attention, _ = part_attention(features, weights, **options, **form)
+    slope = options.pop("competition")[0].double()
+    alone, _ = part_attention(features, weights, **options, **form)
+    z = options["scale"] * torch.einsum("bnc,bchw->bnhw", weights, features)
+    expected = alone * (slope[:, None, None] * z).exp()
+    assert_close(attention, expected / expected.sum((2, 3), keepdim=True))
+
+
+def test_where_parts_meet_the_one_that_answers_more_keeps_the_place():
+    features = torch.tensor([[2.9, 3.0], [0.0, 3.3]]).view(1, 2, 1, 2)
+    given = features, torch.eye(2)[None]
+    competition = torch.tensor([[9.0, 9.0], [0.0, 0.0]])
+    both, _ = part_attention(*given, scale=1.0, power=8.0)
+    assert both.flatten(2).argmax(2).tolist() == [[1, 1]]
+    apart, _ = part_attention(*given, scale=1.0, power=8.0, competition=competition)
+    assert apart.flatten(2).argmax(2).tolist() == [[0, 1]]
+
+
 @pytest.mark.parametrize(
     ("features", "weights", "options", "message"),
     [
@@ -287,6 +329,18 @@ def test_the_scale_absorbs_that_of_the_features(shape, factor, form):
         ((2, 8, 3, 3), (2, 4, 8), {"activation": "relu"}, "activation: .* got 'relu'"),
         ((2, 8, 3, 3), (2, 4, 8), {"power": 0.0}, "power: expected a positive number, got 0.0"),
         ((2, 8, 3, 3), (2, 4, 8), {"power": float("nan")}, "power: .* got nan"),
+        (
+            (2, 8, 3, 3),
+            (2, 4, 8),
+            {"competition": torch.zeros(4, 2)},
+            r"competition: expected \(2, 4\) .* got \(4, 2\)",
+        ),
+        (
+            (2, 8, 3, 3),
+            (2, 4, 8),
+            {"competition": torch.zeros(2, 4, requires_grad=True)},
+            "competition: expected a tensor without gradient",
+        ),
     ],
 )
 def test_bad_input_is_named(features, weights, options, message):

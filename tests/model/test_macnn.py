@@ -81,6 +81,25 @@ def test_before_there_are_classifiers_a_locator_finds_the_same_parts(images):
     assert torch.equal(attention, classifier(images).attention)
 
 
+def test_parts_bid_in_standard_deviations_above_their_mean_whatever_the_gain(images):
+    competing = model(competition=0.5)
+    competing.responses.set(1.0, 2.0, 3.0, 0.5, 1.0, 2.0)
+    for scale in (1.0, 7.0):
+        competing.response_scale.set(scale)
+        slope, offset = competing.bids()
+        assert_close(slope * scale * torch.tensor([1.0, 2.0, 3.0]) + offset, torch.full((3,), -2.0))
+        assert_close(slope * scale * torch.tensor([1.5, 3.0, 5.0]) + offset, torch.zeros(3))
+
+
+def test_parts_that_compete_share_fewer_cells(images):
+    apart, together = (
+        model(competition=competition, power=1.0)(images).attention.flatten(2)
+        for competition in (0.1, 0.0)
+    )
+    overlap = [torch.minimum(m[:, 0], m[:, 1]).sum(dim=1) for m in (apart, together)]
+    assert (overlap[0] < overlap[1]).all()
+
+
 def test_normalised_features_make_logits_independent_of_the_feature_scale(images):
     one, other = (
         model(feature_scale=scale, part_features="normalised", power=1.0)(images).part_logits

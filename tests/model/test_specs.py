@@ -19,6 +19,7 @@ SEEN = {
     "image_size": 64,
 }
 FOUND = SEEN | {"parts": 2, "hidden": 8, "activation": "sigmoid", "power": 8.0}
+FOUND["competition"] = 1.0
 CLASSIFIED = FOUND | {
     "classes": 5,
     "part_features": "plain",

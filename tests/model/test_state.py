@@ -47,6 +47,7 @@ def made(kind, *, parts=2, classes=3, channels=8, layers=1):
     model.feature_scale.set(1 / 3)
     if kind != "pooled":
         model.response_scale.set(1e2 / 7)
+        model.responses.set(*(n / 7 for n in range(1, 2 * parts + 1)))
     return model
 
 

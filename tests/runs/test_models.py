@@ -195,6 +195,14 @@ def test_a_part_cnn_is_loaded_as_it_was_made(checkpoint, holding):
     assert one is not last
 
 
+def test_responses_that_never_differ_are_refused(checkpoint, holding):
+    responses = checkpoint.tensors("model")["responses.value"].clone()
+    responses[1, 2] = 0
+    changed = holding(checkpoint.tensors("model") | {"responses.value": responses})
+    with pytest.raises(CheckpointError, match=r"'responses\.value' is 0\)"):
+        load_model(changed)
+
+
 @pytest.mark.parametrize("kind", ["parts", "baseline"])
 def test_no_part_cnn_is_made_around_a_model_without_parts_or_classes(trained, kind):
     with pytest.raises(CheckpointError, match=f"a '{kind}' checkpoint"):
@@ -212,6 +220,7 @@ def test_found_parts_are_gone_on_from_with_their_scales(trained):
     _, model = continue_macnn(parts, settings(model__gain=3.0), classes=16)
     assert model.response_scale.number == 3 * start.response_scale.number
     assert model.feature_scale.number == start.feature_scale.number
+    assert torch.equal(model.responses.value, start.responses.value)
     for name in ("backbone", "grouping"):
         own, found = (getattr(each, name).state_dict() for each in (model, start))
         assert all(torch.equal(own[key], value) for key, value in found.items())

@@ -8,7 +8,7 @@ from macnn.data.loaders import Batch
 from macnn.errors import NonFiniteError, UsageError
 from macnn.model.alignment import CellGrid
 from macnn.model.grouping import ChannelGrouping
-from macnn.model.scale import Scale, Shift
+from macnn.model.scale import Responses, Scale, Shift
 from macnn.training import discovery
 from macnn.training.discovery import ChannelStatistics, form_parts
 from macnn_kernels import channel_peaks, cluster_channels
@@ -29,6 +29,7 @@ class Moving(nn.Module):
         super().__init__()
         self.parts = 3
         self.map_scale, self.feature_scale, self.response_scale = Scale(), Scale(), Scale()
+        self.responses = Responses(3)
         self.shift, self.windows = Shift(), CellGrid((side, side), (4.0, 4.0), (8.0, 8.0))
         self.map_shape = self.feature_shape = (channels + 1, side, side)
         self.grouping = ChannelGrouping(3, channels + 1, 8)
@@ -134,6 +135,14 @@ def test_scales_bring_features_and_responses_to_the_size_asked_for(found):
     response = torch.einsum("bnc,bchw->bnhw", model.channel_weights(model.maps), model.maps)
     spread = (response * model.response_scale.number).flatten(2).std(dim=2).mean().item()
     assert spread == pytest.approx(1.5, rel=1e-4)
+
+
+def test_mean_and_deviation_of_every_parts_responses_are_measured(found):
+    model, _ = found
+    response = torch.einsum("bnc,bchw->bnhw", model.channel_weights(model.maps), model.maps)
+    each = response.transpose(0, 1).flatten(1)
+    expected = torch.stack((each.mean(dim=1), each.std(dim=1, correction=0)))
+    torch.testing.assert_close(model.responses.value, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_partition_is_that_of_kmeans_on_explicit_trajectories():

@@ -1,5 +1,6 @@
 """Triton kernels of part attention, backward; equation numbers refer to README.md."""
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -7,6 +8,7 @@ from triton import cdiv
 
 from macnn_kernels.kernels import dot, load, store
 from macnn_kernels.launch import Config, launch
+from macnn_kernels.part_attention.kernels import bids
 from macnn_kernels.part_attention.reference import empty_grads
 from macnn_kernels.part_attention.tiling import constants, tiling
 
@@ -16,6 +18,7 @@ def backward(
     grad_parts: Tensor | None,
     features: Tensor,
     weights: Tensor,
+    competition: Tensor | None,
     attention: Tensor,
     parts: Tensor,
     scores: Tensor,
@@ -35,6 +38,8 @@ def backward(
     grad_splits = scores.new_empty(B, tiles.splits, N, C) if needs_weights else None
     grad_attention = None if grad_attention is None else grad_attention.contiguous()
     grad_parts = None if grad_parts is None else grad_parts.contiguous()
+    if competition is not None:
+        competition = competition.to(torch.float32).contiguous()
     q = scores.new_empty(B, N)
     launch(
         delta_kernel,
@@ -46,7 +51,7 @@ def backward(
     launch(
         backward_kernel if tiles.resident else backward_streamed_kernel,
         lambda blocks: (B * tiles.splits,),
-        *(grad_attention, grad_parts, flat, weights.contiguous()),
+        *(grad_attention, grad_parts, flat, weights.contiguous(), competition),
         *(attention, scores, q, grad_flat, grad_splits),
         *(tiles.splits, tiles.split_size, flat.stride(0), grad_strides[0], scale, power),
         **constants(flat, N, activation),
@@ -101,6 +106,7 @@ def backward_kernel(
     p_grad_parts,  # (B, N, C), or None
     p_features,  # (B, C, S)
     p_weights,  # (B, N, C)
+    p_competition,  # (2, N), or None
     p_attention,  # (B, N, S)
     p_scores,  # (B, N, S)
     p_q,  # (B, N)
@@ -155,7 +161,8 @@ def backward_kernel(
             b_t = dot(tl.trans(b_f), b_g, b_t, TF32)
         b_m = load(p_attention + o_bs, o_s, o_n, S, N, 1, S)
         b_z = load(p_scores + o_bs, o_s, o_n, S, N, 1, S)
-        b_u = (scale * power * _slope(b_z, SIGMOID) * b_m * (b_t - b_q[None, :])).to(dtype)  # (7)
+        b_h = b_m * (b_t - b_q[None, :])
+        b_u = (scale * _through(p_competition, b_h, b_z, o_n, power, N, SIGMOID)).to(dtype)  # (7)
 
         if p_grad_splits is not None:
             b_grad_d = dot(b_f, b_u, b_grad_d, TF32)  # (8)
@@ -177,6 +184,7 @@ def backward_streamed_kernel(
     p_grad_parts,  # (B, N, C), or None
     p_features,  # (B, C, S)
     p_weights,  # (B, N, C)
+    p_competition,  # (2, N), or None
     p_attention,  # (B, N, S)
     p_scores,  # (B, N, S)
     p_q,  # (B, N)
@@ -223,7 +231,8 @@ def backward_streamed_kernel(
             b_t = dot(tl.trans(b_f), b_g, b_t, TF32)
     b_m = load(p_attention + o_bs, o_s, o_n, S, N, 1, S)
     b_z = load(p_scores + o_bs, o_s, o_n, S, N, 1, S)
-    b_u = (scale * power * _slope(b_z, SIGMOID) * b_m * (b_t - b_q[None, :])).to(dtype)  # (7)
+    b_h = b_m * (b_t - b_q[None, :])
+    b_u = (scale * _through(p_competition, b_h, b_z, o_n, power, N, SIGMOID)).to(dtype)  # (7)
     b_m = b_m.to(dtype)
 
     for i_c in range(0, C, BLOCK_C):
@@ -261,6 +270,18 @@ def sum_splits_kernel(
             p_splits + (i_b * splits + i_split) * length + o, mask=o < length, other=0.0
         )
     tl.store(p_sum + i_b * length + o, b_sum, mask=o < length)
+
+
+@triton.jit
+def _through(p_competition, b_h, b_z, o_n, power, N: tl.constexpr, SIGMOID: tl.constexpr):
+    # from the gradient of l to that of z
+    b_u = power * _slope(b_z, SIGMOID) * b_h
+    if p_competition is not None:
+        b_bids, b_everyone = bids(p_competition, b_z, o_n, N)
+        b_share = tl.exp(b_bids - b_everyone[:, None])
+        b_slope = tl.load(p_competition + o_n, mask=o_n < N, other=0.0)
+        b_u += b_slope[None, :] * (b_h - b_share * tl.sum(b_h, axis=1)[:, None])
+    return b_u
 
 
 @triton.jit

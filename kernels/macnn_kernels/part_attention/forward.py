@@ -1,5 +1,6 @@
 """Triton kernels of part attention, forward; equation numbers refer to README.md."""
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -7,12 +8,18 @@ from triton import cdiv, next_power_of_2
 
 from macnn_kernels.kernels import dot, load, store
 from macnn_kernels.launch import Config, launch
+from macnn_kernels.part_attention.kernels import bids
 from macnn_kernels.part_attention.reference import empty_outputs
 from macnn_kernels.part_attention.tiling import constants, tiling
 
 
 def forward(
-    features: Tensor, weights: Tensor, scale: float, activation: str, power: float
+    features: Tensor,
+    weights: Tensor,
+    competition: Tensor | None,
+    scale: float,
+    activation: str,
+    power: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return attention (B, N, H, W), parts (B, N, C) and scores z (B, N, H, W)."""
     B, N, C = weights.shape
@@ -22,10 +29,13 @@ def forward(
     attention, parts, scores = empty_outputs(features, weights)
     largest, total = (scores.new_empty(B, tiles.splits, N) for _ in range(2))
     pooled = scores.new_empty(B, tiles.splits, N, C)
+    if competition is not None:
+        competition = competition.to(torch.float32).contiguous()
+    everyone = None if competition is None else scores.new_empty(B, S)
     launch(
         forward_kernel if tiles.resident else forward_streamed_kernel,
         lambda blocks: (B * tiles.splits,),
-        *(flat, weights.contiguous(), scores, largest, total, pooled),
+        *(flat, weights.contiguous(), competition, scores, everyone, largest, total, pooled),
         *(tiles.splits, tiles.split_size, flat.stride(0), scale, power),
         **constants(flat, N, activation),
         # tensor cores need 16 columns; IEEE float32 does not use them and needs no padding
@@ -35,7 +45,7 @@ def forward(
     launch(
         normalise_kernel,
         lambda blocks: (B * N * cdiv(max(C, S), blocks["BLOCK"]),),
-        *(scores, largest, total, pooled, attention, parts),
+        *(scores, competition, everyone, largest, total, pooled, attention, parts),
         *(C, S, tiles.splits, power),
         N=N,
         SIGMOID=activation == "sigmoid",
@@ -48,7 +58,9 @@ def forward(
 def forward_kernel(
     p_features,  # (B, C, S)
     p_weights,  # (B, N, C)
+    p_competition,  # (2, N), or None
     p_scores,  # (B, N, S)
+    p_everyone,  # (B, S), logarithm of the sum over all bids of their exponentials, or None
     p_largest,  # (B, splits, N), largest log activation of a split
     p_total,  # (B, splits, N), its sum of activations, relative to the largest
     p_pooled,  # (B, splits, N, C), its sum of activations times features
@@ -88,7 +100,12 @@ def forward_kernel(
         b_z = scale * dot(tl.trans(b_f), b_d, None, TF32)  # (1)
         store(p_scores, b_z, o_s, o_n, S, N, 1, S)
 
-        b_l = tl.where((o_s < S)[:, None], power * _log_g(b_z, SIGMOID), float("-inf"))  # (2)
+        b_l = power * _log_g(b_z, SIGMOID)  # (2)
+        if p_competition is not None:
+            b_bids, b_everyone = bids(p_competition, b_z, o_n, N)
+            b_l += b_bids - b_everyone[:, None]
+            tl.store(p_everyone + i_b * S + o_s, b_everyone, mask=o_s < S)
+        b_l = tl.where((o_s < S)[:, None], b_l, float("-inf"))
         b_peak = tl.maximum(b_largest, tl.max(b_l, axis=0))
         b_a = tl.exp(b_l - b_peak[None, :])
         b_rescale = tl.exp(b_largest - b_peak)
@@ -107,7 +124,9 @@ def forward_kernel(
 def forward_streamed_kernel(
     p_features,  # (B, C, S)
     p_weights,  # (B, N, C)
+    p_competition,  # (2, N), or None
     p_scores,  # (B, N, S)
+    p_everyone,  # (B, S), logarithm of the sum over all bids of their exponentials, or None
     p_largest,  # (B, splits, N)
     p_total,  # (B, splits, N)
     p_pooled,  # (B, splits, N, C)
@@ -144,7 +163,12 @@ def forward_streamed_kernel(
     b_z *= scale  # (1)
     store(p_scores + i_b * N * S, b_z, o_s, o_n, S, N, 1, S)
 
-    b_l = tl.where((o_s < S)[:, None], power * _log_g(b_z, SIGMOID), float("-inf"))  # (2)
+    b_l = power * _log_g(b_z, SIGMOID)  # (2)
+    if p_competition is not None:
+        b_bids, b_everyone = bids(p_competition, b_z, o_n, N)
+        b_l += b_bids - b_everyone[:, None]
+        tl.store(p_everyone + i_b * S + o_s, b_everyone, mask=o_s < S)
+    b_l = tl.where((o_s < S)[:, None], b_l, float("-inf"))
     b_largest = tl.max(b_l, axis=0)
     b_a = tl.exp(b_l - b_largest[None, :])
     o_split = i_b * splits + i_split
@@ -162,6 +186,8 @@ def forward_streamed_kernel(
 @triton.jit
 def normalise_kernel(
     p_scores,  # (B, N, S)
+    p_competition,  # (2, N), or None
+    p_everyone,  # (B, S), or None
     p_largest,  # (B, splits, N)
     p_total,  # (B, splits, N)
     p_pooled,  # (B, splits, N, C)
@@ -195,7 +221,12 @@ def normalise_kernel(
     tl.store(p_parts + i_bn * C + o, b_parts / total, mask=o < C)  # (4)
 
     b_z = tl.load(p_scores + i_bn * S + o, mask=o < S, other=0.0)
-    b_m = tl.exp(power * _log_g(b_z, SIGMOID) - largest) / total  # (3)
+    b_l = power * _log_g(b_z, SIGMOID)
+    if p_competition is not None:
+        i_n = i_bn % N
+        b_everyone = tl.load(p_everyone + (i_bn // N) * S + o, mask=o < S, other=0.0)
+        b_l += tl.load(p_competition + i_n) * b_z + tl.load(p_competition + N + i_n) - b_everyone
+    b_m = tl.exp(b_l - largest) / total  # (3)
     tl.store(p_attention + i_bn * S + o, b_m, mask=o < S)
 
 

@@ -26,14 +26,16 @@ def part_attention(
     scale: float,
     activation: Activation = "sigmoid",
     power: float = 1.0,
+    competition: Tensor | None = None,
 ) -> PartAttention:
     """Attention map and feature of every part, in one pass over the features.
 
     `M = a / sum a` with `a = g(scale * sum_c d_c F_c) ** power`, and `P = sum_xy M F`;
     docs/paper.md, Part attention (5) and (6), Part feature (7). The paper has g = sigmoid and
-    power 1, its released network g = softplus(tanh) and power 4. README.md derives forward and
-    backward. Products have the dtype of `features`, sums are float32, and gradients have the
-    dtype of their argument.
+    power 1, its released network g = softplus(tanh) and power 4. With `competition`, parts and a
+    background bid for each position, and a is multiplied by the share that the part wins, the
+    softmax of the bids. README.md derives forward and backward. Products have the dtype of
+    `features`, sums are float32, and gradients have the dtype of their argument.
 
     Args:
         features: F, (B, C, H, W), float16, bfloat16, float32 or float64. Contiguous and
@@ -42,6 +44,8 @@ def part_attention(
         scale: Factor before the activation.
         activation: "sigmoid", or "softplus_tanh" for softplus(tanh(z)).
         power: Exponent of the activation, positive.
+        competition: (2, N) float32, slope and offset of each part's bid, which is
+            `slope * scale * sum_c d_c F_c + offset`; the background bids 0. It gets no gradient.
 
     Returns:
         Attention maps and part features, float32 (float64 if `features` is).
@@ -49,10 +53,10 @@ def part_attention(
     Raises:
         ValueError: A shape, dtype, device or option does not fit.
     """
-    _check(features, weights, activation, power)
+    _check(features, weights, activation, power, competition)
     # an exported program must hold nothing but PyTorch
     forward = reference.forward if torch.compiler.is_exporting() else _forward
-    attention, parts, _ = forward(features, weights, scale, activation, power)
+    attention, parts, _ = forward(features, weights, competition, scale, activation, power)
     return PartAttention(attention, parts)
 
 
@@ -81,18 +85,28 @@ def attention_bytes(
 
 @torch.library.custom_op("macnn::part_attention", mutates_args=())
 def _forward(
-    features: Tensor, weights: Tensor, scale: float, activation: str, power: float
+    features: Tensor,
+    weights: Tensor,
+    competition: Tensor | None,
+    scale: float,
+    activation: str,
+    power: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     if backend.use_triton(features):
         from macnn_kernels.part_attention.forward import forward
     else:
         forward = reference.forward
-    return forward(features, weights, scale, activation, power)
+    return forward(features, weights, competition, scale, activation, power)
 
 
 @_forward.register_fake
 def _(
-    features: Tensor, weights: Tensor, scale: float, activation: str, power: float
+    features: Tensor,
+    weights: Tensor,
+    competition: Tensor | None,
+    scale: float,
+    activation: str,
+    power: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return reference.empty_outputs(features, weights)
 
@@ -103,6 +117,7 @@ def _backward(
     grad_parts: Tensor | None,
     features: Tensor,
     weights: Tensor,
+    competition: Tensor | None,
     attention: Tensor,
     parts: Tensor,
     scores: Tensor,
@@ -121,6 +136,7 @@ def _backward(
         grad_parts,
         features,
         weights,
+        competition,
         attention,
         parts,
         scores,
@@ -139,10 +155,10 @@ def _(*args: Any) -> list[Tensor]:
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    features, weights, *ctx.options = inputs
+    features, weights, competition, *ctx.options = inputs
     ctx.mark_non_differentiable(output[2])
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(features, weights, *output)
+    ctx.save_for_backward(features, weights, competition, *output)
 
 
 def _differentiate(
@@ -162,14 +178,16 @@ def _differentiate(
     return (
         next(grads) if needs_features else None,
         next(grads) if needs_weights else None,
-        *[None] * len(ctx.options),
+        *[None] * (1 + len(ctx.options)),
     )
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup_context)
 
 
-def _check(features: Tensor, weights: Tensor, activation: str, power: float) -> None:
+def _check(
+    features: Tensor, weights: Tensor, activation: str, power: float, competition: Tensor | None
+) -> None:
     checks.rank("features", features, "B, C, H, W")
     checks.rank("weights", weights, "B, N, C")
     batch, channels, height, width = features.shape
@@ -193,3 +211,9 @@ def _check(features: Tensor, weights: Tensor, activation: str, power: float) -> 
         )
     if not power > 0:
         raise ValueError(f"power: expected a positive number, got {power}")
+    if competition is not None:
+        checks.shape("competition", competition, (2, parts), "(2, N), N from weights")
+        checks.floating("competition", competition)
+        checks.same_device(features=features, competition=competition)
+        if competition.requires_grad:
+            raise ValueError("competition: expected a tensor without gradient, got one with")

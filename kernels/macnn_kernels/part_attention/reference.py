@@ -10,13 +10,21 @@ from torch import Tensor
 
 
 def forward(
-    features: Tensor, weights: Tensor, scale: float, activation: str, power: float
+    features: Tensor,
+    weights: Tensor,
+    competition: Tensor | None,
+    scale: float,
+    activation: str,
+    power: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return attention (B, N, H, W), parts (B, N, C) and scores z (B, N, H, W); (1)-(4)."""
     wide = torch.promote_types(features.dtype, torch.float32)
     flat = features.flatten(2).to(wide)
     z = torch.bmm(weights.to(wide), flat).mul_(scale)
-    attention = torch.softmax(_log_g(z, activation).mul_(power), dim=2)
+    log_a = _log_g(z, activation).mul_(power)
+    if competition is not None:
+        log_a += _log_share(z, competition)
+    attention = torch.softmax(log_a, dim=2)
     parts = torch.bmm(attention, flat.mT)
     maps = (*weights.shape[:2], *features.shape[2:])
     return attention.view(maps), parts, z.view(maps)
@@ -27,6 +35,7 @@ def backward(
     grad_parts: Tensor | None,
     features: Tensor,
     weights: Tensor,
+    competition: Tensor | None,
     attention: Tensor,
     parts: Tensor,
     scores: Tensor,
@@ -46,14 +55,19 @@ def backward(
     if grad_parts is not None:
         t.baddbmm_(grad_parts, flat)
         q += (parts * grad_parts).sum(2, keepdim=True)
-    z = _slope(scores.flatten(2), activation).mul_(power * scale).mul_(m).mul_(t - q)
+    h, z = m * (t - q), scores.flatten(2)
+    u = _slope(z, activation).mul_(power).mul_(h)
+    if competition is not None:
+        share = _log_share(z, competition).exp_()
+        u += _column(competition[0], wide) * (h - share * h.sum(1, keepdim=True))
+    u *= scale
 
     grads = []
     if needs_features:
-        over_channels, over_positions = weights.to(wide), z
+        over_channels, over_positions = weights.to(wide), u
         if grad_parts is not None:
             over_channels = torch.cat((grad_parts, over_channels), 1)
-            over_positions = torch.cat((m, z), 1)
+            over_positions = torch.cat((m, u), 1)
         # computed in the layout of the features, so that it need not be copied
         if _layout(features) == torch.channels_last:
             product = torch.bmm(over_positions.mT, over_channels).mT
@@ -61,7 +75,7 @@ def backward(
             product = torch.bmm(over_channels.mT, over_positions)
         grads.append(product.to(features.dtype).view(features.shape))
     if needs_weights:
-        grads.append(torch.bmm(z, flat.mT).to(weights.dtype))
+        grads.append(torch.bmm(u, flat.mT).to(weights.dtype))
     return grads
 
 
@@ -89,6 +103,19 @@ def _layout(features: Tensor) -> torch.memory_format:
     if features.is_contiguous(memory_format=torch.channels_last):
         return torch.channels_last
     return torch.contiguous_format
+
+
+def _log_share(z: Tensor, competition: Tensor) -> Tensor:
+    """Logarithm of the share of each position (B, N, S) that each part wins; (2)."""
+    slope, offset = (_column(row, z.dtype) for row in competition)
+    bids = z * slope + offset
+    everyone = torch.cat((bids, torch.zeros_like(bids[:, :1])), 1)  # the background bids 0
+    return bids - everyone.logsumexp(1, keepdim=True)
+
+
+def _column(row: Tensor, dtype: torch.dtype) -> Tensor:
+    """A number per part (N,), to go with (B, N, S)."""
+    return row.to(dtype)[:, None]
 
 
 def _log_g(z: Tensor, activation: str) -> Tensor:

@@ -57,13 +57,27 @@ def channel_grouping(pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Ten
 
 
 def part_attention(
-    features: Tensor, weights: Tensor, *, scale: float, power: float = 1.0
+    features: Tensor,
+    weights: Tensor,
+    *,
+    scale: float,
+    power: float = 1.0,
+    competition: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Attention maps (B, N, H, W) and part features (B, N, C)."""
+    responses = torch.stack(
+        [scale * (features * weights[:, n, :, None, None]).sum(1) for n in range(weights.shape[1])],
+        1,
+    )
+    shares = None
+    if competition is not None:
+        bids = responses * competition[0][:, None, None] + competition[1][:, None, None]
+        shares = torch.cat((bids, torch.zeros_like(bids[:, :1])), 1).softmax(1)
     maps, parts = [], []
     for n in range(weights.shape[1]):
-        attention = (scale * (features * weights[:, n, :, None, None]).sum(1)).sigmoid()
+        attention = responses[:, n].sigmoid()
         attention = attention**power if power != 1 else attention
+        attention = attention if shares is None else attention * shares[:, n]
         attention = attention / attention.sum((1, 2), keepdim=True)
         maps.append(attention)
         parts.append((features * attention[:, None]).sum((2, 3)))

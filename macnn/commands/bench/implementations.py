@@ -96,7 +96,11 @@ def usual(model: MACNN, settings: TrainSettings) -> Implementation:
         layers = (getattr(grouping, name) for name in ("w1", "b1", "w2", "b2"))
         weights = eager.channel_grouping(pooled, *layers)
         maps, found = eager.part_attention(
-            seen, weights, scale=model.response_scale.number, power=model.power
+            seen,
+            weights,
+            scale=model.response_scale.number,
+            power=model.power,
+            competition=model.bids() if model.competition else None,
         )
         fixed = maps if model.map_gradient or not torch.is_grad_enabled() else maps.detach()
         if isinstance(features, tuple):
