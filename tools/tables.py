@@ -112,6 +112,18 @@ def factors(figures: dict[str, Any]) -> str:
     return _markdown(["factor", "options", *scores], rows)
 
 
+def frozen(figures: dict[str, Any]) -> str:
+    """Every way to find parts, a table for each network, data set and side."""
+    names = ("peak_collision_rate", "pck10", "pck15", "nmi", "ari", "regression_error", "accuracy")
+    heads = ["collisions", "PCK 0.1", "PCK 0.15", "NMI", "ARI", "regression error", "linear probe"]
+    views: dict[str, list[list[str]]] = {}
+    for row in figures["rows"]:
+        view = f"**{row['network']}, {row['data']}, {row['size']} px**"
+        cells = [row["way"], *(f"{row[name]:.3f}" for name in names)]
+        views.setdefault(view, []).append(cells)
+    return "\n".join(f"{view}\n\n{_markdown(['', *heads], rows)}" for view, rows in views.items())
+
+
 def operators(figures: dict[str, Any]) -> str:
     """`macnn bench ops` against the plain module."""
     rows = []

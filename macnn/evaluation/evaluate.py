@@ -75,8 +75,8 @@ def evaluate(
     if found.places is not None and train is not None and annotated(images):
         fitted, _ = _predict(model, train, margin, "Fitting part localisation", listen)
         localisation = measure_localisation(
-            _landmarks(fitted, train.dataset.images),
-            _landmarks(found, images),
+            landmarks(fitted, train.dataset.images),
+            landmarks(found, images),
             images.keypoint_names,
         )
     classification = None
@@ -111,7 +111,8 @@ def annotated(images: ImageSet) -> bool:
     return bool(images.keypoint_names) and all(s.box is not None for s in images.samples)
 
 
-def _landmarks(predictions: Predictions, images: ImageSet) -> Landmarks:
+def landmarks(predictions: Predictions, images: ImageSet) -> Landmarks:
+    """Where the parts are of images that have keypoints and boxes, beside those."""
     assert predictions.places is not None
     keypoints, visible = keypoint_tensors(images)
     boxes = torch.tensor(

@@ -3,7 +3,8 @@
 See docs/paper.md, Channel clustering.
 
 The paper clusters all channels. Many channels follow no part: they fire on the background or on
-many things, and blur the response of the cluster they happen to fall into. So each part is formed
+many things, and blur the response of the cluster they happen to fall into; those that are mostly
+silent have no place. So each part is formed
 by the core of its cluster, the channels nearest to its mean, and the mean is that of the core
 (k-means trimmed within each cluster; after Cuesta-Albertos, Gordaliza and Matran, 1997).
 """
@@ -23,7 +24,7 @@ MOST_GROUPS = 8  # numbers of groups whose silhouette is reported
 FEWEST = 0.02  # share of the channels below which a part rests on too few of them
 LOOSEST = 0.95  # spread above which there are hardly any groups
 EXACT = 2**61  # bound of `cluster_channels`, see its README.md
-DEAD = 0.99  # a channel without positive response in more than this share of images is dead
+DEAD = 0.5  # share of images beyond which a channel without positive response belongs to no part
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,14 @@ class ChannelGroups:
 
 
 def group_channels(
-    gram: Tensor, dead_share: Tensor, parts: int, *, restarts: int, keep: float, seed: int
+    gram: Tensor,
+    dead_share: Tensor,
+    parts: int,
+    *,
+    restarts: int,
+    keep: float,
+    seed: int,
+    dead: float = DEAD,
 ) -> ChannelGroups:
     """Group channels into parts.
 
@@ -58,16 +66,18 @@ def group_channels(
         keep: share of the channels of each cluster that form its part; with 1, the paper's, all
             channels do, dead ones too.
         seed: of the k-means++ draws.
+        dead: the share beyond which a channel belongs to no part.
 
     Raises:
         DataError: fewer channels respond than there are parts, or far too many images were seen.
     """
     everything = keep == 1
-    used = torch.arange(len(gram), device=gram.device)[(dead_share <= DEAD) | everything]
+    used = torch.arange(len(gram), device=gram.device)[(dead_share <= dead) | everything]
     if len(used) < parts:
         raise DataError(
-            f"only {len(used)} of {len(gram)} channels respond, too few for {parts} parts",
-            hint="lower `model.parts`, or use trained weights",
+            f"only {len(used)} of {len(gram)} channels respond in half of the images, too few "
+            f"for {parts} parts",
+            hint="lower `model.parts`, use trained weights, or set `pretrain.keep` to 1",
         )
     products = gram[used][:, used].contiguous()
     count = len(products)
