@@ -9,6 +9,7 @@ from macnn.bounds import COUNT, SCALE
 T = TypeVar("T")
 
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
+Change = Annotated[float, Strict(), Field(ge=-1, le=1)]
 Figure = Annotated[float, Strict(), Field(ge=-SCALE, le=SCALE)]
 Count = Annotated[int, Strict(), Field(ge=0, le=COUNT)]
 Name = Annotated[str, Strict(), Field(max_length=4096)]

@@ -31,6 +31,10 @@ def evaluate(
     ],
     split: SPLIT = "test",
     baseline: BASELINE = None,
+    specialisation: Annotated[
+        bool,
+        typer.Option("--specialisation", help="Cover parts one by one: which classifiers lose?"),
+    ] = False,
     json: JSON = False,
     quiet: QUIET = False,
 ) -> None:
@@ -45,7 +49,14 @@ def evaluate(
     read = read_checkpoint(checkpoint)
     settings = given.resolve(read.layer("data", "model", "train", "run")).settings
     with listening(quiet or json) as listen:
-        result = run(read, settings, split=split, baseline=baseline, listen=listen)
+        result = run(
+            read,
+            settings,
+            split=split,
+            baseline=baseline,
+            specialisation=specialisation,
+            listen=listen,
+        )
     print_result(result, json, show)
 
 
@@ -91,6 +102,20 @@ def show(result: dict[str, Any]) -> None:
             f"Dis {_mean(maps['distance_fraction']):.4f} of the squared map, "
             f"Div {_mean(maps['diversity']):.4f}, "
             f"peak collision rate {percent(maps['peak_collision_rate'])}"
+        )
+    if covered := result["specialisation"]:
+        parts = range(1, len(covered["lost"]) + 1)
+        rows = [
+            [f"part {i}", *map(percent, row)] for i, row in zip(parts, covered["lost"], strict=True)
+        ]
+        print_table(
+            "Probability of the true class lost as a part is covered",
+            ["covered", *(f"classifier {i}" for i in parts)],
+            rows,
+        )
+        print_line(
+            f"specialisation {number(covered['specialisation'], '.3f')} "
+            f"(1: by its own part alone, {1 / len(parts):.2f}: all alike)"
         )
     for picture in result["files"]:
         print_line(picture)

@@ -31,6 +31,9 @@ _ARGUMENTS: dict[str, dict[str, str]] = {
         "As JSON, on the validation images, with the best weights of the run": (
             "--checkpoint runs/macnn/checkpoints/best --split validation --json"
         ),
+        "Also cover parts, one at a time, to see which classifiers depend on them": (
+            "--checkpoint runs/macnn --specialisation"
+        ),
     },
     "report": {
         "Compared with a baseline": "--run runs/macnn --baseline runs/baseline",

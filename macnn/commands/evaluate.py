@@ -34,15 +34,17 @@ def run(
     *,
     split: Split,
     baseline: Path | None = None,
+    specialisation: bool = False,
     listen: Listener,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on one split; returns what is also written to report/eval-SPLIT.json.
 
     Localisation is fitted on the training images, held-out ones included unless measured on. The
-    page that shows it all compares with the run folder `baseline`, evaluated before.
+    page that shows it all compares with the run folder `baseline`, evaluated before. With
+    `specialisation` it is also measured what every part's classifier loses as parts are covered.
 
     Raises:
-        MacnnError: bad data, checkpoint or baseline.
+        MacnnError: bad data, checkpoint or baseline, or no classifier per part to cover parts for.
         DiskError: the report cannot be written.
     """
     with session(settings):
@@ -59,7 +61,13 @@ def run(
         measured = open_loader(settings, images.split(split))
         fitting = open_loader(settings, images.split(*(FITTING - {split} or FITTING)))
         result = evaluate(
-            model, measured, fitting, split=split, margin=settings.train.margin, listen=listen
+            model,
+            measured,
+            fitting,
+            split=split,
+            margin=settings.train.margin,
+            specialisation=specialisation,
+            listen=listen,
         )
 
         drawn = None if isinstance(model, PooledClassifier) else draw_parts(model, measured)

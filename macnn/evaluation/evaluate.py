@@ -7,14 +7,15 @@ import torch
 
 from macnn.data.loaders import Loader
 from macnn.data.samples import ImageSet
-from macnn.errors import DataError
+from macnn.errors import DataError, UsageError
 from macnn.evaluation.attention_metrics import AttentionFigures
 from macnn.evaluation.localisation import Landmarks, Localisation, measure_localisation
 from macnn.evaluation.metrics import Classification, classification_report
 from macnn.evaluation.predict import keypoint_tensors, predict
 from macnn.evaluation.predictions import Predictions
+from macnn.evaluation.specialisation import Specialisation, measure_specialisation
 from macnn.events import Listener, track
-from macnn.model import Model, PartLocator
+from macnn.model import MACNN, Model, PartLocator
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,17 @@ class Evaluation:
     classification: Classification | None
     localisation: Localisation | None
     attention_metrics: AttentionFigures | None
+    specialisation: Specialisation | None
     predictions: Predictions
 
     def values(self) -> dict[str, float]:
         """The figures to log, by name."""
-        parts = (self.classification, self.localisation, self.attention_metrics)
+        parts = (
+            self.classification,
+            self.localisation,
+            self.attention_metrics,
+            self.specialisation,
+        )
         return {k: v for part in parts if part is not None for k, v in part.values().items()}
 
     def as_json(self) -> dict[str, Any]:
@@ -41,6 +48,7 @@ class Evaluation:
             "classification": self.classification and asdict(self.classification),
             "localisation": self.localisation and asdict(self.localisation),
             "attention_metrics": self.attention_metrics and asdict(self.attention_metrics),
+            "specialisation": self.specialisation and asdict(self.specialisation),
         }
 
 
@@ -51,6 +59,7 @@ def evaluate(
     *,
     split: str,
     margin: float,
+    specialisation: bool = False,
     listen: Listener,
 ) -> Evaluation:
     """Measure a model on the images of `test`.
@@ -62,11 +71,18 @@ def evaluate(
             localisation out.
         split: name of the split, for the record.
         margin: that of Div.
+        specialisation: measure also what is lost as parts are covered.
         listen: hears of the progress.
 
     Raises:
         DataError: the split is empty.
+        UsageError: `specialisation` of a model without a classifier per part.
     """
+    if specialisation and not isinstance(model, MACNN):
+        raise UsageError(
+            "`specialisation`: this checkpoint has no classifiers that see one part each",
+            hint="name one of MA-CNN, or leave it out",
+        )
     images = test.dataset.images
     if not images.samples:
         raise DataError(f"{images.root}: no image in the {split} split")
@@ -88,12 +104,17 @@ def evaluate(
             joint=found.scores.logits,
             classifiers=model.classifier_names,
         )
+    specialised = None
+    if specialisation and isinstance(model, MACNN):
+        batches = track(test.epoch(), "Covering parts", len(test), listen)
+        specialised = measure_specialisation(model, batches)
     return Evaluation(
         split=split,
         images=len(found.labels),
         classification=classification,
         localisation=localisation,
         attention_metrics=metrics,
+        specialisation=specialised,
         predictions=found,
     )
 

@@ -42,12 +42,18 @@ def test_pretrain_train_and_eval_run_on_one_another(macnn, parts, tmp_path):
     assert result["kind"] == "macnn"
     assert len(result["classification"]["parts"]) == 5  # and the whole image
     assert result["images"] == sum(map(sum, result["classification"]["confusion"])) == 16
-    assert json.loads((run / "report" / "eval-test.json").read_text()) == result
+    figures = run / "report" / "eval-test.json"
+    assert json.loads(figures.read_text()) == result
+    assert result["specialisation"] is None
     assert {"config.toml", "sources.json", "env.json", "classes.json", "images.json",
             "metrics.jsonl", "metrics.csv", "summary.json", "status.json", "checkpoints",
             "report"} == {
         file.name for file in run.iterdir()
     }  # fmt: skip
+    code, out, _ = macnn("eval", "--checkpoint", run, "--specialisation")
+    assert code == 0
+    assert "all alike" in out
+    assert json.loads(figures.read_text())["specialisation"]["images"] == 16
 
 
 def test_the_baseline_needs_no_parts_and_shares_the_settings_of_the_run(macnn, parts, tmp_path):
@@ -72,6 +78,14 @@ def test_a_saved_configuration_reruns_to_the_same_weights(macnn, parts, tmp_path
         (read_checkpoint(run).folder / "model.safetensors").read_bytes() for run in (parts, again)
     )
     assert first == second
+
+
+def test_parts_without_classifiers_have_no_specialisation(macnn, trained, birds):
+    code, out, err = macnn(
+        "eval", "--checkpoint", trained("parts"), "--data", birds, "--specialisation"
+    )
+    assert (code, out) == (2, "")
+    assert "macnn: --specialisation: this checkpoint has no classifiers" in err
 
 
 def test_results_go_to_stdout_and_progress_to_stderr(macnn, parts):

@@ -43,6 +43,7 @@ def counted(environment, folder, images, result):
     from macnn.data.loaders import ImageDataset, Loader
     from macnn.data.transforms import geometry
     from macnn.evaluation.predict import predict
+    from macnn.evaluation.specialisation import measure_specialisation
     from macnn.model import MACNN, create_backbone
     from macnn.training.discovery import ChannelStatistics
 
@@ -60,6 +61,7 @@ def counted(environment, folder, images, result):
         with torch.no_grad():
             for batch in loader.epoch():
                 statistics.update(model.backbone(batch.images), batch.samples, batch.total)
+        covered = measure_specialisation(model, loader.epoch())
         state = statistics.state_dict()
         if distributed.rank() == 0:
             torch.save(
@@ -70,6 +72,8 @@ def counted(environment, folder, images, result):
                     "images": maps.images,
                     "counted": state["images"],
                     "gram": state["gram"],
+                    "covered": covered.images,
+                    "lost": torch.tensor(covered.lost),
                 },
                 result,
             )

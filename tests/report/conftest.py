@@ -63,7 +63,14 @@ def evaluated(birds, folder, kind):
     images = open_images(settings)
     test, train = (images.split(split) for split in ("test", "train"))
     loaders = open_loader(settings, test), open_loader(settings, train)
-    result = evaluate(model, *loaders, split="test", margin=0.02, listen=events.silent)
+    result = evaluate(
+        model,
+        *loaders,
+        split="test",
+        margin=0.02,
+        specialisation=kind == "macnn",
+        listen=events.silent,
+    )
     if kind != "parts":
         labels = result.predictions.labels
         guess = torch.where(torch.arange(len(labels)) % 4 == 1, (labels + 1) % 16, labels)

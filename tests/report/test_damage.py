@@ -104,6 +104,10 @@ def test_figures_with_anything_in_any_place_are_checked(run):
         (("classification", "reliability", 0, "images"), 5, "of no images, or none of some"),
         (("localisation", "best", 0, "part"), 2, "best: not one of every part"),
         (("localisation", "landmarks", 0, "part"), 5, "of parts that are not there"),
+        (("specialisation", "images"), 15, "specialisation: of 15 images, not of 16"),
+        (("specialisation", "lost"), [[0.5]], "not of one evaluation"),
+        (("specialisation", "lost", 0), [0.5], "lost: not every classifier for every part"),
+        (("specialisation", "specialisation"), None, "of nothing lost, or none of something"),
         (("localisation", "regression_errors"), {"\x1b": 0.5}, "not distances of the landmarks"),
     ],
 )

@@ -11,8 +11,8 @@ from macnn.report import page
 from macnn.report.contents import read_contents
 from macnn.runs.setup import open_images
 
-SECTIONS = ["summary", "accuracy", "attention", "parts", "localisation", "confusion",
-            "calibration", "classes", "training", "state", "settings"]  # fmt: skip
+SECTIONS = ["summary", "accuracy", "attention", "parts", "localisation", "specialisation",
+            "confusion", "calibration", "classes", "training", "state", "settings"]  # fmt: skip
 
 
 class Reader(HTMLParser):
@@ -91,8 +91,8 @@ def test_a_checkpoint_away_from_its_run_has_a_page_of_what_is_known(run_of):
 @pytest.mark.parametrize(
     ("kind", "missing"),
     [
-        ("baseline", {"attention", "parts", "localisation", "state"}),
-        ("parts", {"accuracy", "confusion", "calibration", "classes"}),
+        ("baseline", {"attention", "parts", "localisation", "specialisation", "state"}),
+        ("parts", {"accuracy", "specialisation", "confusion", "calibration", "classes"}),
     ],
 )
 def test_sections_that_do_not_apply_are_left_out(run_of, kind, missing):
