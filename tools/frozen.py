@@ -165,7 +165,8 @@ def figures_of(kept: Kept, way: Way) -> dict[str, float]:
 
 def rows(split: Landmarks, chosen: Tensor) -> Landmarks:
     """Some images of a split."""
-    return Landmarks(**{name: value[chosen] for name, value in vars(split).items()})
+    chosen_of = {name: each[chosen] for name, each in vars(split).items() if each is not None}
+    return Landmarks(**chosen_of)
 
 
 def main(data: Path, weights: Path, networks: list[str]) -> None:

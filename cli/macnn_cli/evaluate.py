@@ -31,6 +31,13 @@ def evaluate(
     ],
     split: SPLIT = "test",
     baseline: BASELINE = None,
+    protocol: Annotated[
+        Literal["ours", "published"],
+        typer.Option(
+            "--protocol",
+            help="Measure also where parts land as PDiscoNet and PDiscoFormer report it.",
+        ),
+    ] = "ours",
     specialisation: Annotated[
         bool,
         typer.Option("--specialisation", help="Cover parts one by one: which classifiers lose?"),
@@ -54,6 +61,7 @@ def evaluate(
             settings,
             split=split,
             baseline=baseline,
+            protocol=protocol,
             specialisation=specialisation,
             listen=listen,
         )
@@ -93,9 +101,14 @@ def show(result: dict[str, Any]) -> None:
         print_table(
             "Best landmark of each part", ["part", "landmark", "region", "within 0.15"], rows
         )
+        print_line(f"NMI {number(place['nmi'], '.3f')}, ARI {number(place['ari'], '.3f')}")
+        _show_errors({"of the longer box side": place, "as published": result["published"]})
+    if published := result["published"]:
+        present = ", ".join(map(percent, published["present"]))
         print_line(
-            f"keypoint regression error {number(place['regression_error'], '.3f')} of the box, "
-            f"NMI {number(place['nmi'], '.3f')}, ARI {number(place['ari'], '.3f')}"
+            f"as published: NMI {number(published['nmi'], '.3f')}, "
+            f"ARI {number(published['ari'], '.3f')}, parts present in {present}, "
+            f"{percent(published['background'])} of the keypoints on the background"
         )
     if maps := result["attention_metrics"]:
         print_line(
@@ -119,6 +132,20 @@ def show(result: dict[str, Any]) -> None:
         )
     for picture in result["files"]:
         print_line(picture)
+
+
+def _show_errors(protocols: dict[str, dict[str, Any] | None]) -> None:
+    given = {name: found for name, found in protocols.items() if found is not None}
+    references = [found["references"] or {} for found in given.values()]
+    landmark = references[0].get("landmark") or "one landmark"
+    rows = [["all parts", *(number(found["regression_error"], ".3f") for found in given.values())]]
+    for name, what in {
+        "one_landmark": f"the {landmark} alone, as annotated",
+        "mean_landmark": "the mean of each keypoint",
+        "box_centre": "the middle of the box",
+    }.items():
+        rows.append([what, *(number(found.get(name), ".3f") for found in references)])
+    print_table("Keypoint regression error", ["from", *given], rows)
 
 
 def _scores(result: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:

@@ -11,6 +11,7 @@ from macnn.data.samples import Split
 from macnn.errors import DiskError
 from macnn.evaluation.evaluate import evaluate
 from macnn.evaluation.predictions import write_predictions
+from macnn.evaluation.published import Protocol
 from macnn.events import Listener
 from macnn.files import write_json
 from macnn.model import PartLocator, PooledClassifier
@@ -34,17 +35,19 @@ def run(
     *,
     split: Split,
     baseline: Path | None = None,
+    protocol: Protocol = "ours",
     specialisation: bool = False,
     listen: Listener,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on one split; returns what is also written to report/eval-SPLIT.json.
 
     Localisation is fitted on the training images, held-out ones included unless measured on. The
-    page that shows it all compares with the run folder `baseline`, evaluated before. With
-    `specialisation` it is also measured what every part's classifier loses as parts are covered.
+    page that shows it all compares with the run folder `baseline`, evaluated before. With the
+    published `protocol` it is also measured where parts land as others publish it, and with
+    `specialisation` what every part's classifier loses as parts are covered.
 
     Raises:
-        MacnnError: bad data, checkpoint or baseline, or no classifier per part to cover parts for.
+        MacnnError: bad data, checkpoint or baseline, or nothing to measure what was asked for.
         DiskError: the report cannot be written.
     """
     with session(settings):
@@ -66,6 +69,7 @@ def run(
             fitting,
             split=split,
             margin=settings.train.margin,
+            protocol=protocol,
             specialisation=specialisation,
             listen=listen,
         )

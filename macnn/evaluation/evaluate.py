@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from macnn.data.loaders import Loader
 from macnn.data.samples import ImageSet
@@ -13,9 +14,10 @@ from macnn.evaluation.localisation import Landmarks, Localisation, measure_local
 from macnn.evaluation.metrics import Classification, classification_report
 from macnn.evaluation.predict import keypoint_tensors, predict
 from macnn.evaluation.predictions import Predictions
+from macnn.evaluation.published import Protocol, Published, look, measure_published
 from macnn.evaluation.specialisation import Specialisation, measure_specialisation
 from macnn.events import Listener, track
-from macnn.model import MACNN, Model, PartLocator
+from macnn.model import MACNN, Model, PartCNN, PartLocator, PartModel, PooledClassifier
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Evaluation:
     images: int
     classification: Classification | None
     localisation: Localisation | None
+    published: Published | None
     attention_metrics: AttentionFigures | None
     specialisation: Specialisation | None
     predictions: Predictions
@@ -47,6 +50,7 @@ class Evaluation:
             "images": self.images,
             "classification": self.classification and asdict(self.classification),
             "localisation": self.localisation and asdict(self.localisation),
+            "published": self.published and asdict(self.published),
             "attention_metrics": self.attention_metrics and asdict(self.attention_metrics),
             "specialisation": self.specialisation and asdict(self.specialisation),
         }
@@ -59,6 +63,7 @@ def evaluate(
     *,
     split: str,
     margin: float,
+    protocol: Protocol = "ours",
     specialisation: bool = False,
     listen: Listener,
 ) -> Evaluation:
@@ -71,12 +76,14 @@ def evaluate(
             localisation out.
         split: name of the split, for the record.
         margin: that of Div.
+        protocol: "published" to measure also where parts land as others publish it.
         specialisation: measure also what is lost as parts are covered.
         listen: hears of the progress.
 
     Raises:
         DataError: the split is empty.
-        UsageError: `specialisation` of a model without a classifier per part.
+        UsageError: `specialisation` of a model without a classifier per part, or the published
+            protocol without parts, or without boxes and keypoints.
     """
     if specialisation and not isinstance(model, MACNN):
         raise UsageError(
@@ -86,6 +93,11 @@ def evaluate(
     images = test.dataset.images
     if not images.samples:
         raise DataError(f"{images.root}: no image in the {split} split")
+    if protocol == "published" and (isinstance(model, PooledClassifier) or not annotated(images)):
+        raise UsageError(
+            "`protocol=published`: for models with parts, and images with boxes and keypoints",
+            hint="leave it out",
+        )
     found, metrics = _predict(model, test, margin, f"Evaluating {split} images", listen)
     localisation = None
     if found.places is not None and train is not None and annotated(images):
@@ -94,6 +106,11 @@ def evaluate(
             landmarks(fitted, train.dataset.images),
             landmarks(found, images),
             images.keypoint_names,
+        )
+    published = None
+    if protocol == "published" and train is not None and not isinstance(model, PooledClassifier):
+        published = measure_published(
+            _look(model, train, listen), _look(model, test, listen), images.keypoint_names
         )
     classification = None
     if found.scores is not None and not isinstance(model, PartLocator):
@@ -113,6 +130,7 @@ def evaluate(
         images=len(found.labels),
         classification=classification,
         localisation=localisation,
+        published=published,
         attention_metrics=metrics,
         specialisation=specialised,
         predictions=found,
@@ -132,18 +150,41 @@ def annotated(images: ImageSet) -> bool:
     return bool(images.keypoint_names) and all(s.box is not None for s in images.samples)
 
 
-def landmarks(predictions: Predictions, images: ImageSet) -> Landmarks:
+def landmarks(found: Predictions, images: ImageSet) -> Landmarks:
     """Where the parts are of images that have keypoints and boxes, beside those."""
-    assert predictions.places is not None
+    assert found.places is not None
+    return _landmarks(
+        images, found.samples, centres=found.places.centres, owners=found.places.owners
+    )
+
+
+def _look(model: PartModel | PartCNN, loader: Loader, listen: Listener) -> Landmarks:
+    images = loader.dataset.images
+    batches = track(loader.epoch(), "Finding parts as published", len(loader), listen)
+    seen = look(model, batches, keypoint_tensors(images)[0])
+    return _landmarks(
+        images, seen.samples, centres=seen.centres, owners=seen.owners, present=seen.present
+    )
+
+
+def _landmarks(
+    images: ImageSet,
+    samples: Tensor,
+    *,
+    centres: Tensor,
+    owners: Tensor,
+    present: Tensor | None = None,
+) -> Landmarks:
+    """Parts in the images `samples` (n,), beside what is annotated there."""
     keypoints, visible = keypoint_tensors(images)
     boxes = torch.tensor(
         [(s.box.x, s.box.y, s.box.width, s.box.height) for s in images.samples if s.box]
     )
-    order = predictions.samples
     return Landmarks(
-        centres=predictions.places.centres,
-        keypoints=keypoints[order],
-        visible=visible[order],
-        boxes=boxes[order],
-        owners=predictions.places.owners,
+        centres=centres,
+        keypoints=keypoints[samples],
+        visible=visible[samples],
+        boxes=boxes[samples],
+        owners=owners,
+        present=present,
     )

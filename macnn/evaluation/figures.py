@@ -11,6 +11,7 @@ from macnn.errors import DataError, UsageError
 from macnn.evaluation.attention_metrics import AttentionFigures
 from macnn.evaluation.localisation import Localisation
 from macnn.evaluation.metrics import Classification
+from macnn.evaluation.published import Published
 from macnn.evaluation.specialisation import Specialisation
 from macnn.ranges import Count, Share
 from macnn.reading import misfit, read_bytes, why
@@ -25,8 +26,8 @@ AGAIN = "evaluate again"
 class Figures(BaseModel):
     """The figures of one split, and of which checkpoint they are. What does not apply is None.
 
-    `specialisation` is None unless asked for; `skip_bad_images` is the share of its images that
-    could be left out. Both are None in older files.
+    `published` and `specialisation` are None unless asked for; `skip_bad_images` is the share of
+    its images that could be left out. All three are None in older files.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,12 +39,13 @@ class Figures(BaseModel):
     classification: Classification | None
     localisation: Localisation | None
     attention_metrics: AttentionFigures | None
+    published: Published | None = None
     specialisation: Specialisation | None = None
     skip_bad_images: Share | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for name in ("classification", "localisation", "specialisation"):
+        for name in ("classification", "localisation", "published", "specialisation"):
             part = getattr(self, name)
             if part is not None and part.images != self.images:
                 raise ValueError(f"{name}: of {part.images} images, not of {self.images}")

@@ -8,11 +8,12 @@ test split.
 
 The left and right of a pair are one landmark, found when either visible one is: a part detector
 cannot tell them apart in a mirrored image, and two parts on one eye must not count as two landmarks
-found. Regression, NMI and ARI use the annotated keypoints as they are, as the field does.
+found. Regression, NMI and ARI use the annotated keypoints as they are, as the field does; the rest
+of the field's protocol is in `macnn.evaluation.published`.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
@@ -24,6 +25,13 @@ from torch import Tensor
 from macnn.bounds import SCALE
 from macnn.errors import DataError
 from macnn.evaluation.agreement import agreement
+from macnn.evaluation.regression import (
+    Points,
+    References,
+    mean_error,
+    measure_references,
+    regression_errors,
+)
 from macnn.ranges import Count, Figure, Many, Name, Share
 from macnn_kernels import checks
 
@@ -56,6 +64,7 @@ class Landmarks:
         boxes: (n, 4) bounding box: x and y of the top left corner, width, height.
         owners: (n, K) int64 part that owns each keypoint (`keypoint_owners`), anything where not
             visible.
+        present: (n, N) bool, whether each part is in the image; None for all of them.
 
     Raises:
         ValueError: The shapes do not fit each other.
@@ -67,6 +76,7 @@ class Landmarks:
     visible: Tensor
     boxes: Tensor
     owners: Tensor
+    present: Tensor | None = None
 
     def __post_init__(self) -> None:
         checks.rank("centres", self.centres, "n, N, 2")
@@ -86,9 +96,21 @@ class Landmarks:
         """(n,) longer side of each box: the unit of every distance reported."""
         return self.boxes[:, 2:].amax(1)
 
-    def relative(self, points: Tensor) -> Tensor:
-        """Points (n, P, 2) from the corner of the box, in units of the box size."""
-        return (points - self.boxes[:, None, :2]) / self.box_size[:, None, None]
+    def points(self, unit: Tensor) -> Points:
+        """Parts and keypoints from the corner of the box, in a unit (n, 1 or 2), as float64."""
+        boxes, unit = (each.cpu().double() for each in (self.boxes, unit))
+        centres, targets = (
+            (each.cpu().double() - boxes[:, None, :2]) / unit[:, None]
+            for each in (self.centres, self.keypoints)
+        )
+        everywhere = torch.ones(centres.shape[:2], dtype=torch.bool)
+        return Points(
+            points=centres,
+            there=everywhere if self.present is None else self.present.cpu(),
+            targets=targets,
+            visible=self.visible.cpu(),
+            middle=boxes[:, 2:] / 2 / unit,
+        )
 
 
 @dataclass(frozen=True)
@@ -134,6 +156,7 @@ class Localisation:
         nmi: Normalised mutual information (arithmetic mean) between the part that owns a visible
             keypoint and the keypoint's identity.
         ari: Adjusted Rand index between the same two.
+        references: What `regression_error` would be without parts; None in older files.
 
     Raises:
         ValueError: They do not fit each other.
@@ -150,6 +173,7 @@ class Localisation:
     regression_errors: dict[Name, Annotated[float | None, SkipValidation]]
     nmi: Figure | None
     ari: Figure | None
+    references: References | None = None
 
     def __post_init__(self) -> None:
         parts = range(1, len(self.best) + 1)
@@ -214,7 +238,8 @@ def measure_localisation(
     one_to_one = tuple(match(int(part), int(landmark)) for part, landmark in pairs)
     best = tuple(match(part, int(i)) for part, i in enumerate(fitted.pck[1].argmax(1)))
     found_by = tuple(match(int(part), i) for i, part in enumerate(fitted.pck[1].argmax(0)))
-    errors = _regression_errors(train, test)
+    points, unseen = (split.points(split.box_size[:, None]) for split in (train, test))
+    errors = regression_errors(points, unseen)
     owners, identities = test.owners[test.visible], test.visible.nonzero()[:, 1]
     nmi, ari = agreement(owners, identities) if len(owners) else (None, None)
     return Localisation(
@@ -225,10 +250,11 @@ def measure_localisation(
         best=best,
         regions=tuple(sorted({m.region for m in best if m.region is not None})),
         landmarks=found_by,
-        regression_error=_mean(_known(errors)),
-        regression_errors={name: _mean(_known(errors[:, i])) for name, i in names.items()},
+        regression_error=mean_error(errors),
+        regression_errors={name: mean_error(errors[:, i]) for name, i in names.items()},
         nmi=nmi,
         ari=ari,
+        references=measure_references(points, unseen, keypoint_names),
     )
 
 
@@ -285,40 +311,14 @@ def _landmarks(keypoint_names: Sequence[str]) -> dict[str, list[int]]:
     return landmarks
 
 
-def _regression_errors(train: Landmarks, test: Landmarks) -> Tensor:
-    """Distance of each test keypoint (n, K) from its linear prediction, in box sizes.
-
-    One least-squares map with intercept per keypoint, of minimum norm where parts coincide. NaN
-    where a keypoint is not visible, or never was in training.
-    """
-
-    def inputs(split: Landmarks) -> Tensor:
-        centres = split.relative(split.centres).flatten(1)
-        return torch.cat((centres, torch.ones_like(centres[:, :1])), dim=1)
-
-    seen, unseen = inputs(train), inputs(test)
-    targets, truth = train.relative(train.keypoints), test.relative(test.keypoints)
-    errors = truth.new_full(test.visible.shape, torch.nan)
-    for keypoint, rows in enumerate(train.visible.T):
-        if rows.any():
-            fit = torch.linalg.lstsq(seen[rows], targets[rows, keypoint], driver="gelsd")
-            errors[:, keypoint] = (unseen @ fit.solution - truth[:, keypoint]).norm(dim=-1)
-    return errors.masked_fill(~test.visible, torch.nan)
-
-
 def _in_double(split: Landmarks) -> Landmarks:
     places = ("centres", "keypoints", "boxes")
     real = {name: getattr(split, name).to("cpu", torch.float64) for name in places}
-    return Landmarks(**real, visible=split.visible.cpu(), owners=split.owners.cpu())
+    return replace(split, **real, visible=split.visible.cpu(), owners=split.owners.cpu())
 
 
 def _ratio(part: Tensor, whole: Tensor) -> float | None:
     return float(part) / float(whole) if whole > 0 else None
-
-
-def _known(errors: Tensor) -> list[float]:
-    known: list[float] = errors[~errors.isnan()].tolist()
-    return known
 
 
 def _mean(figures: Iterable[float | None]) -> float | None:

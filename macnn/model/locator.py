@@ -158,6 +158,19 @@ class PartModel(BackboneModel):
         offset = -mean / std - defaults.BACKGROUND
         return torch.stack((slope, offset)) / self.competition
 
+    def shares(self, images: Tensor) -> Tensor | None:
+        """Share of each cell that every part and, last, the background wins by its bid.
+
+        (B, N + 1, H, W) float32, of images (B, 3, S, S); None if parts do not compete.
+        """
+        if not self.competition:
+            return None
+        seen = both(self.backbone(images))[0].float()
+        slope, offset = self.bids()[..., None, None]
+        responses = torch.einsum("bnc,bchw->bnhw", self.channel_weights(seen), seen)
+        bids = responses * self.response_scale.number * slope + offset
+        return torch.cat((bids, torch.zeros_like(bids[:, :1])), dim=1).softmax(dim=1)
+
     def average(self, features: Tensor, attention: Tensor) -> Tensor:
         """Features (B, C, H', W') averaged under maps (B, N, H, W): (B, N, C), in their dtype."""
         weights = attention.flatten(2)

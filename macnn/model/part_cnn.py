@@ -106,14 +106,21 @@ class PartCNN(nn.Module):
 
     def forward(self, images: Tensor) -> PartCNNOutput:
         """Classify images by every stream alone, by the locator, and by all streams jointly."""
-        small = images
-        if self.shrink > 1:
-            small = nn.functional.avg_pool2d(images.float(), self.shrink) / 255
-        features = self.locator.backbone(small)
+        features = self.locator.backbone(self._small(images))
         located = self.locator.classify(features)
         crops = crop(images, self.boxes(features, located.attention), self.stream_size) / 255
         alone, joint = self.classifiers(self._pooled(crops))
         return PartCNNOutput(joint, alone, located.logits, located.attention)
+
+    def shares(self, images: Tensor) -> Tensor | None:
+        """As `PartModel.shares`."""
+        return self.locator.shares(self._small(images))
+
+    def _small(self, images: Tensor) -> Tensor:
+        """Images as the locator sees them."""
+        if self.shrink == 1:
+            return images
+        return nn.functional.avg_pool2d(images.float(), self.shrink) / 255
 
     def boxes(self, features: Features, attention: Tensor) -> Tensor:
         """What the streams see, (B, streams, 4) in pixels: the photograph, object and parts."""

@@ -202,12 +202,14 @@ def check_images(images: ImageSet, contents: Contents) -> None:
 def _agree(figures: Figures, predictions: Predictions) -> bool:
     """Whether figures and predictions have the same images, classes, classifiers and parts."""
     accuracy, place, maps = figures.classification, figures.localisation, figures.attention_metrics
-    scores, places, covered = predictions.scores, predictions.places, figures.specialisation
+    published, covered = figures.published, figures.specialisation
+    scores, places = predictions.scores, predictions.places
     parts = None if places is None else places.attention.shape[1]
     return (
         figures.images == len(predictions.samples)
         and (maps and len(maps.distance)) == parts
         and (place is None or len(place.best) == parts)
+        and (published is None or len(published.present) == parts)
         and (covered is None or len(covered.lost) == parts)
         and (accuracy and (len(accuracy.parts), len(accuracy.class_names)))
         == (None if scores is None else tuple(scores.classifier_logits.shape[1:]))

@@ -50,10 +50,11 @@ def test_pretrain_train_and_eval_run_on_one_another(macnn, parts, tmp_path):
             "report"} == {
         file.name for file in run.iterdir()
     }  # fmt: skip
-    code, out, _ = macnn("eval", "--checkpoint", run, "--specialisation")
+    code, out, _ = macnn("eval", "--checkpoint", run, "--specialisation", "--protocol", "published")
     assert code == 0
     assert "all alike" in out
-    assert json.loads(figures.read_text())["specialisation"]["images"] == 16
+    assert "as published: NMI" in out
+    assert json.loads(figures.read_text())["published"]["images"] == 16
 
 
 def test_the_baseline_needs_no_parts_and_shares_the_settings_of_the_run(macnn, parts, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from macnn import events
@@ -21,6 +21,7 @@ def box(left, top, right, bottom):
     return torch.tensor([[left, top, right, bottom]], dtype=torch.float32)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=4, max_size=4), st.floats(1, 9), st.floats(2, 5))
 def test_a_square_in_an_even_slope_is_filled_as_if_nothing_had_covered_it(slopes, start, side):
     y, x = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
@@ -30,6 +31,7 @@ def test_a_square_in_an_even_slope_is_filled_as_if_nothing_had_covered_it(slopes
     torch.testing.assert_close(filled, image, atol=1e-3, rtol=1e-4)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 2**31))
 def test_what_is_covered_does_not_show_and_what_is_not_stays(left, top, seed):
     images = torch.randint(256, (1, 3, 16, 16), generator=torch.Generator().manual_seed(seed))

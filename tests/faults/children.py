@@ -42,7 +42,8 @@ def counted(environment, folder, images, result):
     from macnn.data.layouts.cub import read_cub
     from macnn.data.loaders import ImageDataset, Loader
     from macnn.data.transforms import geometry
-    from macnn.evaluation.predict import predict
+    from macnn.evaluation.predict import keypoint_tensors, predict
+    from macnn.evaluation.published import look
     from macnn.evaluation.specialisation import measure_specialisation
     from macnn.model import MACNN, create_backbone
     from macnn.training.discovery import ChannelStatistics
@@ -61,6 +62,7 @@ def counted(environment, folder, images, result):
         with torch.no_grad():
             for batch in loader.epoch():
                 statistics.update(model.backbone(batch.images), batch.samples, batch.total)
+        seen = look(model, loader.epoch(), keypoint_tensors(chosen)[0])
         covered = measure_specialisation(model, loader.epoch())
         state = statistics.state_dict()
         if distributed.rank() == 0:
@@ -72,6 +74,8 @@ def counted(environment, folder, images, result):
                     "images": maps.images,
                     "counted": state["images"],
                     "gram": state["gram"],
+                    "centres": seen.centres,
+                    "present": seen.present,
                     "covered": covered.images,
                     "lost": torch.tensor(covered.lost),
                 },

@@ -44,6 +44,8 @@ def test_any_number_of_processes_counts_101_images_once(start, tmp_path, tmp_pat
     assert one["samples"].tolist() == list(range(101))
     for other in more:
         assert other["images"] == one["images"] == other["counted"] == one["counted"] == 101
+        torch.testing.assert_close(other["centres"], one["centres"], atol=1e-3, rtol=1e-4)
+        assert torch.equal(other["present"], one["present"])
         assert other["covered"] == one["covered"] == 101
         torch.testing.assert_close(other["lost"], one["lost"], atol=1e-6, rtol=1e-4)
         assert torch.equal(other["samples"], one["samples"])

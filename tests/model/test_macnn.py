@@ -100,6 +100,24 @@ def test_parts_that_compete_share_fewer_cells(images):
     assert (overlap[0] < overlap[1]).all()
 
 
+def test_shares_of_all_and_the_background_fill_every_cell(images):
+    assert model().shares(images) is None
+    shares = model(competition=0.5).shares(images)
+    assert shares.shape == (2, 4, 8, 8)
+    assert_close(shares.sum(dim=1), torch.ones(2, 8, 8))
+
+
+def test_maps_are_those_without_competition_times_the_shares(images):
+    competing = model(competition=0.5, power=1.0)
+    expected = model(power=1.0)(images).attention * competing.shares(images)[:, :3]
+    assert_close(
+        competing(images).attention,
+        expected / expected.sum(dim=(2, 3), keepdim=True),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+
+
 def test_normalised_features_make_logits_independent_of_the_feature_scale(images):
     one, other = (
         model(feature_scale=scale, part_features="normalised", power=1.0)(images).part_logits

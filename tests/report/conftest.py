@@ -68,6 +68,7 @@ def evaluated(birds, folder, kind):
         *loaders,
         split="test",
         margin=0.02,
+        protocol="published" if kind == "macnn" else "ours",
         specialisation=kind == "macnn",
         listen=events.silent,
     )
