@@ -71,12 +71,12 @@ def anchor_loss(attention: Tensor, anchors: Tensor) -> Tensor:
 
 
 def part_classification_loss(
-    part_logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0
+    classifier_logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0
 ) -> Tensor:
     """L_cls: cross-entropy of every classifier, summed over them, averaged over images.
 
     Args:
-        part_logits: (B, M, K), one row for each classifier.
+        classifier_logits: (B, M, K), one row for each classifier.
         labels: (B,) int64 in [0, K).
         label_smoothing: share of every label that is spread over all classes.
 
@@ -84,15 +84,15 @@ def part_classification_loss(
         UsageError: a `ValueError`; shapes that do not match, or, where looking does not wait for a
             device, a label out of range.
     """
-    parts, classes = part_logits.shape[1:]
-    if labels.shape != part_logits.shape[:1] or labels.dtype != torch.int64:
+    parts, classes = classifier_logits.shape[1:]
+    if labels.shape != classifier_logits.shape[:1] or labels.dtype != torch.int64:
         raise UsageError(
             f"`labels`: {labels.dtype} of shape {tuple(labels.shape)}, expected torch.int64 of "
-            f"shape ({len(part_logits)},)"
+            f"shape ({len(classifier_logits)},)"
         )
     if labels.device.type == "cpu" and not ((labels >= 0) & (labels < classes)).all():
         found = f"{int(labels.min())} to {int(labels.max())}"
         raise UsageError(f"`labels`: {found}, expected 0 to {classes - 1} for {classes} classes")
     each = labels.repeat_interleave(parts)
-    loss = F.cross_entropy(part_logits.flatten(0, 1), each, label_smoothing=label_smoothing)
+    loss = F.cross_entropy(classifier_logits.flatten(0, 1), each, label_smoothing=label_smoothing)
     return loss * parts
