@@ -79,7 +79,7 @@ class ModelSettings(Section):
         "Temperature at which parts, and a background, compete for each cell by how far their "
         "responses are above their mean; smaller is sharper, 0 is off.",
         unit="standard deviations",
-        source="paper",
+        source="ours; paper: 0",
         ge=0,
         le=bounds.SCALE,
     )
