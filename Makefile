@@ -11,7 +11,7 @@ demo: $(STAMP)  ## The main job on synthetic birds, end to end
 	$(BIN)/macnn demo --output runs/demo --overwrite
 
 test: check  ## All checks, and all tests that take no minutes
-	$(BIN)/python -m pytest -m "not slow" --ignore tests/faults
+	$(BIN)/python -m pytest -m "not slow" --ignore tests/faults -n auto --dist worksteal
 
 test-slow: $(STAMP)  ## The tests that do
 	$(BIN)/python -m pytest -m slow --ignore tests/faults

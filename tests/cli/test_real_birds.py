@@ -9,7 +9,7 @@ def test_one_group_finds_an_eye_in_four_of_five_test_images(
     run = tmp_path / "cub"
     code, _, err = macnn(
         "pretrain-parts", "--data", real_birds, "--backbone", "squeezenet1_0",
-        "--weights", real_weights, "--img-size", 224, "--parts", 4, "--precision", "bf16",
+        "--weights", real_weights, "--img-size", 224, "--parts", 4,
         "--output", run, "-q",
     )  # fmt: skip
     assert code == 0, err

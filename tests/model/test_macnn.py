@@ -101,7 +101,7 @@ def test_parts_that_compete_share_fewer_cells(images):
 
 
 def test_shares_of_all_and_the_background_fill_every_cell(images):
-    assert model().shares(images) is None
+    assert model(competition=0.0).shares(images) is None
     shares = model(competition=0.5).shares(images)
     assert shares.shape == (2, 4, 8, 8)
     assert_close(shares.sum(dim=1), torch.ones(2, 8, 8))
@@ -109,7 +109,7 @@ def test_shares_of_all_and_the_background_fill_every_cell(images):
 
 def test_maps_are_those_without_competition_times_the_shares(images):
     competing = model(competition=0.5, power=1.0)
-    expected = model(power=1.0)(images).attention * competing.shares(images)[:, :3]
+    expected = model(competition=0.0, power=1.0)(images).attention * competing.shares(images)[:, :3]
     assert_close(
         competing(images).attention,
         expected / expected.sum(dim=(2, 3), keepdim=True),

@@ -44,11 +44,7 @@ def test_every_stream_the_locator_and_all_streams_classify(shared):
 
 
 def test_parts_compete_as_in_the_locator():
-    network = part_cnn(128)
-    assert network.shares(images(128)) is None
-    network.locator.competition = 0.5
-    plain = part_cnn(64)
-    plain.locator.competition = 0.5
+    network, plain = part_cnn(128), part_cnn(64)
     large = images(64).repeat_interleave(2, 2).repeat_interleave(2, 3)
     assert_close(network.shares(large), plain.shares(images(64)))
 

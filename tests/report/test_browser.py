@@ -33,7 +33,7 @@ def test_every_section_is_visible_and_every_picture_is_drawn(browser, html, widt
     sizes = browser.run(
         "[...document.querySelectorAll('section')].map(s => [s.id, s.offsetWidth, s.offsetHeight])"
     )
-    assert len(sizes) == 11
+    assert len(sizes) == 12
     assert all(wide > 300 and high > 60 for _, wide, high in sizes)
     decoded = browser.run(
         "Promise.all([...document.images].map(i => (i.loading = 'eager', i.decode())))"
