@@ -49,7 +49,7 @@ def trained(tmp_path_factory):
         "image_size": 64,
     }
     found = seen | {"parts": 4, "hidden": None, "activation": "sigmoid", "power": 8.0}
-    found["competition"] = 0.0
+    found["competition"] = 1.0
     kinds = {
         "parts": (LocatorSpec(**found), PartLocator),
         "macnn": (

@@ -209,7 +209,7 @@ def test_a_damaged_export_is_named(exported, tmp_path):
 
 ODD = ({}, [], "", "x", "../model.safetensors", -1, 0, 2**200, 1e300, float("nan"), None)
 READ = ("format", "file", "file_format", "sha256", "kind", "classes", "preprocessing", "network")
-FITTING = {("step", "0")}
+FITTING = {("step", "0"), ("competition", "0")}
 
 
 def test_no_field_that_loading_reads_holds_anything_odd(trained, tmp_path):

@@ -40,7 +40,7 @@ def runs(tmp_path_factory):
     colours = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
     found = {"backbone": "tiny", "tap": None, "map_tap": None, "split_signs": False, **colours,
              "image_size": 64, "parts": 4, "hidden": None, "activation": "sigmoid",
-             "power": 3.0, "competition": 0.0}  # fmt: skip
+             "power": 3.0, "competition": 1.0}  # fmt: skip
     specs = {
         "parts": LocatorSpec(**found),
         "macnn": MACNNSpec(
