@@ -13,6 +13,9 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
+# Workers of xdist are told a width, which consoles would keep whatever a test says later.
+os.environ.pop("COLUMNS", None)
+
 from macnn.config import resolve
 from macnn.data.synth import write_birds
 from macnn.model import MACNN, PartLocator, PooledClassifier, create_backbone
