@@ -4,9 +4,9 @@ See docs/paper.md, Channel clustering.
 
 The paper clusters all channels. Many channels follow no part: they fire on the background or on
 many things, and blur the response of the cluster they happen to fall into; those that are mostly
-silent have no place. So each part is formed
-by the core of its cluster, the channels nearest to its mean, and the mean is that of the core
-(k-means trimmed within each cluster; after Cuesta-Albertos, Gordaliza and Matran, 1997).
+silent have no place. So each part is formed by the core of its cluster, the channels nearest to its
+mean, and the mean is that of the core (k-means trimmed within each cluster; after Cuesta-Albertos,
+Gordaliza and Matran, 1997).
 """
 
 import math

@@ -1,6 +1,5 @@
 """Triton kernels of part attention, backward; equation numbers refer to README.md."""
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -38,8 +37,6 @@ def backward(
     grad_splits = scores.new_empty(B, tiles.splits, N, C) if needs_weights else None
     grad_attention = None if grad_attention is None else grad_attention.contiguous()
     grad_parts = None if grad_parts is None else grad_parts.contiguous()
-    if competition is not None:
-        competition = competition.to(torch.float32).contiguous()
     q = scores.new_empty(B, N)
     launch(
         delta_kernel,

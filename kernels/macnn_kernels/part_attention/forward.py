@@ -1,6 +1,5 @@
 """Triton kernels of part attention, forward; equation numbers refer to README.md."""
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -29,8 +28,6 @@ def forward(
     attention, parts, scores = empty_outputs(features, weights)
     largest, total = (scores.new_empty(B, tiles.splits, N) for _ in range(2))
     pooled = scores.new_empty(B, tiles.splits, N, C)
-    if competition is not None:
-        competition = competition.to(torch.float32).contiguous()
     everyone = None if competition is None else scores.new_empty(B, S)
     launch(
         forward_kernel if tiles.resident else forward_streamed_kernel,

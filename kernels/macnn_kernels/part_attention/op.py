@@ -54,6 +54,8 @@ def part_attention(
         ValueError: A shape, dtype, device or option does not fit.
     """
     _check(features, weights, activation, power, competition)
+    if competition is not None:
+        competition = competition.to(torch.float32).contiguous()
     # an exported program must hold nothing but PyTorch
     forward = reference.forward if torch.compiler.is_exporting() else _forward
     attention, parts, _ = forward(features, weights, competition, scale, activation, power)
